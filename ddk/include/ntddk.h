@@ -1,0 +1,5 @@
+/* What drivers of Windows NT include: wdm.h and the process notifications. */
+#pragma once
+
+#include <wdm.h>
+#include <ps.h>
