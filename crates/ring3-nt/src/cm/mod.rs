@@ -1,0 +1,5 @@
+//! cm
+
+/// State.
+#[derive(Clone, Hash, Debug, Default)]
+pub struct State {}

@@ -1,0 +1,235 @@
+//! Processes.
+
+use ring3_memory::Gva;
+
+use crate::guest_struct;
+use crate::layout::{
+    CLIENT_ID, DISPATCHER_HEADER, ETHREAD, EX_PUSH_LOCK, EX_RUNDOWN_REF, FILE_OBJECT, HANDLE_TABLE,
+    KAFFINITY_EX, LIST_ENTRY, OBJECT_NAME_INFORMATION, SINGLE_LIST_ENTRY, UNICODE_STRING,
+};
+use crate::ntstatus::NTSTATUS;
+
+// Source: the public types of ntkrnlmp.pdb, 10.0.19041.
+guest_struct! {
+    /// A process as the scheduler sees it.
+    pub struct KPROCESS("_KPROCESS", 0x438) {
+        Header: DISPATCHER_HEADER = 0x0,
+        ProfileListHead: LIST_ENTRY = 0x18,
+        DirectoryTableBase: u64 = 0x28,
+        ThreadListHead: LIST_ENTRY = 0x30,
+        ProcessLock: u32 = 0x40,
+        ProcessTimerDelay: u32 = 0x44,
+        DeepFreezeStartTime: u64 = 0x48,
+        Affinity: KAFFINITY_EX = 0x50,
+        ReadyListHead: LIST_ENTRY = 0x158,
+        SwapListEntry: SINGLE_LIST_ENTRY = 0x168,
+        ActiveProcessors: KAFFINITY_EX = 0x170,
+        ProcessFlags: i32 = 0x278,
+        ActiveGroupsMask: u32 = 0x27c,
+        BasePriority: i8 = 0x280,
+        QuantumReset: i8 = 0x281,
+        Visited: i8 = 0x282,
+        Flags: u8 = 0x283,
+        ThreadSeed: [u16; 0x14] = 0x284,
+        IdealProcessor: [u16; 0x14] = 0x2c4,
+        IdealNode: [u16; 0x14] = 0x304,
+        StackCount: u32 = 0x348,
+        ProcessListEntry: LIST_ENTRY = 0x350,
+        CycleTime: u64 = 0x360,
+        ContextSwitches: u64 = 0x368,
+        FreezeCount: u32 = 0x378,
+        KernelTime: u32 = 0x37c,
+        UserTime: u32 = 0x380,
+        ReadyTime: u32 = 0x384,
+        UserDirectoryTableBase: u64 = 0x388,
+        AddressPolicy: u8 = 0x390,
+        InstrumentationCallback: Gva = 0x3d8,
+        SecureState_SecureHandle("SecureState.SecureHandle"): u64 = 0x3e0,
+        SecureState_Flags_SecureProcess("SecureState.Flags.SecureProcess"): u64 = 0x3e0 bits(0, 1),
+    }
+
+    /// A process as the executive sees it.
+    pub struct EPROCESS("_EPROCESS", 0xa40) {
+        Pcb: KPROCESS = 0x0,
+        ProcessLock: EX_PUSH_LOCK = 0x438,
+        UniqueProcessId: Gva = 0x440,
+        ActiveProcessLinks: LIST_ENTRY = 0x448,
+        RundownProtect: EX_RUNDOWN_REF = 0x458,
+        Flags2: u32 = 0x460,
+        Flags: u32 = 0x464,
+        CreateTime: i64 = 0x468,
+        ProcessQuotaUsage: [u64; 2] = 0x470,
+        ProcessQuotaPeak: [u64; 2] = 0x480,
+        PeakVirtualSize: u64 = 0x490,
+        VirtualSize: u64 = 0x498,
+        SessionProcessLinks: LIST_ENTRY = 0x4a0,
+        ExceptionPortData: Gva = 0x4b0,
+        Token: u64 = 0x4b8,
+        MmReserved: u64 = 0x4c0,
+        AddressCreationLock: EX_PUSH_LOCK = 0x4c8,
+        PageTableCommitmentLock: EX_PUSH_LOCK = 0x4d0,
+        RotateInProgress: Gva<ETHREAD> = 0x4d8,
+        ForkInProgress: Gva<ETHREAD> = 0x4e0,
+        CommitChargeJob: Gva = 0x4e8,
+        CloneRoot: u64 = 0x4f0,
+        NumberOfPrivatePages: u64 = 0x4f8,
+        NumberOfLockedPages: u64 = 0x500,
+        Win32Process: Gva = 0x508,
+        Job: Gva = 0x510,
+        SectionObject: Gva = 0x518,
+        SectionBaseAddress: Gva = 0x520,
+        Cookie: u32 = 0x528,
+        WorkingSetWatch: Gva = 0x530,
+        Win32WindowStation: Gva = 0x538,
+        InheritedFromUniqueProcessId: Gva = 0x540,
+        OwnerProcessId: u64 = 0x548,
+        Peb: Gva<PEB> = 0x550,
+        Session: Gva = 0x558,
+        Spare1: Gva = 0x560,
+        QuotaBlock: Gva = 0x568,
+        ObjectTable: Gva<HANDLE_TABLE> = 0x570,
+        DebugPort: Gva = 0x578,
+        WoW64Process: Gva = 0x580,
+        DeviceMap: Gva = 0x588,
+        EtwDataSource: Gva = 0x590,
+        PageDirectoryPte: u64 = 0x598,
+        ImageFilePointer: Gva<FILE_OBJECT> = 0x5a0,
+        ImageFileName: [u8; 0xf] = 0x5a8,
+        PriorityClass: u8 = 0x5b7,
+        SecurityPort: Gva = 0x5b8,
+        SeAuditProcessCreationInfo: SE_AUDIT_PROCESS_CREATION_INFO = 0x5c0,
+        JobLinks: LIST_ENTRY = 0x5c8,
+        HighestUserAddress: Gva = 0x5d8,
+        ThreadListHead: LIST_ENTRY = 0x5e0,
+        ActiveThreads: u32 = 0x5f0,
+        ImagePathHash: u32 = 0x5f4,
+        DefaultHardErrorProcessing: u32 = 0x5f8,
+        LastThreadExitStatus: NTSTATUS = 0x5fc,
+        PrefetchTrace: u64 = 0x600,
+        LockedPagesList: Gva = 0x608,
+        ReadOperationCount: i64 = 0x610,
+        WriteOperationCount: i64 = 0x618,
+        OtherOperationCount: i64 = 0x620,
+        ReadTransferCount: i64 = 0x628,
+        WriteTransferCount: i64 = 0x630,
+        OtherTransferCount: i64 = 0x638,
+        CommitChargeLimit: u64 = 0x640,
+        CommitCharge: u64 = 0x648,
+        CommitChargePeak: u64 = 0x650,
+        Vm: [u8; 0x140] = 0x680,
+        MmProcessLinks: LIST_ENTRY = 0x7c0,
+        ModifiedPageCount: u32 = 0x7d0,
+        ExitStatus: NTSTATUS = 0x7d4,
+        VadRoot: u64 = 0x7d8,
+        VadHint: Gva = 0x7e0,
+        VadCount: u64 = 0x7e8,
+        AlpcContext: [u8; 0x20] = 0x800,
+        TimerResolutionLink: LIST_ENTRY = 0x820,
+        RequestedTimerResolution: u32 = 0x838,
+        ExitTime: i64 = 0x840,
+        InvertedFunctionTable: Gva = 0x848,
+        ActiveThreadsHighWatermark: u32 = 0x858,
+        LargePrivateVadCount: u32 = 0x85c,
+        ThreadListLock: EX_PUSH_LOCK = 0x860,
+        WnfContext: Gva = 0x868,
+        ServerSilo: Gva = 0x870,
+        SignatureLevel: u8 = 0x878,
+        SectionSignatureLevel: u8 = 0x879,
+        Protection: u8 = 0x87a,
+        Flags3: u32 = 0x87c,
+        SequenceNumber: u64 = 0x8f8,
+        CreateInterruptTime: u64 = 0x900,
+        CreateUnbiasedInterruptTime: u64 = 0x908,
+    }
+
+    /// The full image name of a process.
+    pub struct SE_AUDIT_PROCESS_CREATION_INFO("_SE_AUDIT_PROCESS_CREATION_INFO", 0x8) {
+        ImageFileName: Gva<OBJECT_NAME_INFORMATION> = 0x0,
+    }
+
+    /// The process environment block in user memory.
+    pub struct PEB("_PEB", 0x7c8) {
+        InheritedAddressSpace: u8 = 0x0,
+        ReadImageFileExecOptions: u8 = 0x1,
+        BeingDebugged: u8 = 0x2,
+        BitField: u8 = 0x3,
+        Mutant: Gva = 0x8,
+        ImageBaseAddress: Gva = 0x10,
+        Ldr: Gva<PEB_LDR_DATA> = 0x18,
+        ProcessParameters: Gva<RTL_USER_PROCESS_PARAMETERS> = 0x20,
+        SubSystemData: Gva = 0x28,
+        ProcessHeap: Gva = 0x30,
+        FastPebLock: Gva = 0x38,
+        CrossProcessFlags: u32 = 0x50,
+        TlsBitmap: Gva = 0x78,
+        NumberOfProcessors: u32 = 0xb8,
+        NtGlobalFlag: u32 = 0xbc,
+        NumberOfHeaps: u32 = 0xe8,
+        OSMajorVersion: u32 = 0x118,
+        OSMinorVersion: u32 = 0x11c,
+        OSBuildNumber: u16 = 0x120,
+        OSCSDVersion: u16 = 0x122,
+        OSPlatformId: u32 = 0x124,
+        ImageSubsystem: u32 = 0x128,
+        SessionId: u32 = 0x2c0,
+        CSDVersion: UNICODE_STRING = 0x2e8,
+    }
+
+    /// The modules of a process, in user memory.
+    pub struct PEB_LDR_DATA("_PEB_LDR_DATA", 0x58) {
+        Length: u32 = 0x0,
+        Initialized: u8 = 0x4,
+        SsHandle: Gva = 0x8,
+        InLoadOrderModuleList: LIST_ENTRY = 0x10,
+        InMemoryOrderModuleList: LIST_ENTRY = 0x20,
+        InInitializationOrderModuleList: LIST_ENTRY = 0x30,
+        EntryInProgress: Gva = 0x40,
+        ShutdownInProgress: u8 = 0x48,
+        ShutdownThreadId: Gva = 0x50,
+    }
+
+    /// A current directory.
+    pub struct CURDIR("_CURDIR", 0x18) {
+        DosPath: UNICODE_STRING = 0x0,
+        Handle: Gva = 0x10,
+    }
+
+    /// Command line, environment and the like, in user memory.
+    pub struct RTL_USER_PROCESS_PARAMETERS("_RTL_USER_PROCESS_PARAMETERS", 0x440) {
+        MaximumLength: u32 = 0x0,
+        Length: u32 = 0x4,
+        Flags: u32 = 0x8,
+        DebugFlags: u32 = 0xc,
+        ConsoleHandle: Gva = 0x10,
+        ConsoleFlags: u32 = 0x18,
+        StandardInput: Gva = 0x20,
+        StandardOutput: Gva = 0x28,
+        StandardError: Gva = 0x30,
+        CurrentDirectory: CURDIR = 0x38,
+        DllPath: UNICODE_STRING = 0x50,
+        ImagePathName: UNICODE_STRING = 0x60,
+        CommandLine: UNICODE_STRING = 0x70,
+        Environment: Gva = 0x80,
+        WindowTitle: UNICODE_STRING = 0xb0,
+        DesktopInfo: UNICODE_STRING = 0xc0,
+        ShellInfo: UNICODE_STRING = 0xd0,
+        RuntimeData: UNICODE_STRING = 0xe0,
+        EnvironmentSize: u64 = 0x3f0,
+        EnvironmentVersion: u64 = 0x3f8,
+    }
+}
+
+// Source: the public headers of the WDK; not among the types of that PDB.
+guest_struct! {
+    /// What a process creation callback gets.
+    pub struct PS_CREATE_NOTIFY_INFO("PS_CREATE_NOTIFY_INFO", 0x48) {
+        Size: u64 = 0x0,
+        Flags: u32 = 0x8,
+        ParentProcessId: Gva = 0x10,
+        CreatingThreadId: CLIENT_ID = 0x18,
+        FileObject: Gva<FILE_OBJECT> = 0x28,
+        ImageFileName: Gva<UNICODE_STRING> = 0x30,
+        CommandLine: Gva<UNICODE_STRING> = 0x38,
+        CreationStatus: NTSTATUS = 0x40,
+    }
+}

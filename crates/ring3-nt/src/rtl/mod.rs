@@ -1,0 +1,4 @@
+//! The run-time library.
+
+pub mod exception;
+pub mod format;

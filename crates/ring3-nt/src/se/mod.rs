@@ -1,0 +1,5 @@
+//! se
+
+/// State.
+#[derive(Clone, Hash, Debug, Default)]
+pub struct State {}

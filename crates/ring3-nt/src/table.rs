@@ -1,0 +1,50 @@
+//! The list of files that declare exports: one line per file.
+
+use std::sync::{Arc, OnceLock};
+
+use crate::Machine;
+use crate::export::table::{ExportTable, Group};
+use crate::export::variable::Variable;
+
+/// Files with exported routines.
+const GROUPS: &[Group] = &[
+    crate::dbg::print::DebugPrint::EXPORTS,
+    crate::ex::pool_exports::PoolRoutines::EXPORTS,
+    crate::io::device::Devices::EXPORTS,
+    crate::io::irp::Irps::EXPORTS,
+    crate::ke::dpc_exports::DpcsAndTimers::EXPORTS,
+    crate::ke::event::Events::EXPORTS,
+    crate::ke::level::Levels::EXPORTS,
+    crate::ke::semaphore::Semaphores::EXPORTS,
+    crate::ke::spin_lock::SpinLocks::EXPORTS,
+    crate::ke::waiting::Waiting::EXPORTS,
+    crate::mm::mdl::Mdls::EXPORTS,
+    crate::mm::physical::PhysicalMemory::EXPORTS,
+    crate::ob::exports::Objects::EXPORTS,
+    crate::ps::threads::Threads::EXPORTS,
+    crate::rtl::exception::c_specific_handler::CHandler::EXPORTS,
+    crate::rtl::exception::probe::Probing::EXPORTS,
+    crate::rtl::exception::raise::Raising::EXPORTS,
+    crate::rtl::exception::stack_trace::StackTraces::EXPORTS,
+    crate::rtl::exception::unwind_exports::Unwinding::EXPORTS,
+];
+
+/// Files with exported variables.
+const VARIABLES: &[&[Variable]] = &[crate::ob::types::VARIABLES, crate::ps::variables::VARIABLES];
+
+/// All declared exports of the kernel.
+#[must_use]
+pub fn exports() -> Arc<ExportTable> {
+    static TABLE: OnceLock<Arc<ExportTable>> = OnceLock::new();
+    Arc::clone(TABLE.get_or_init(|| Arc::new(ExportTable::new(GROUPS, VARIABLES))))
+}
+
+/// Gives every part of the kernel its start state in a fresh machine.
+pub fn initialize(cx: &mut Machine) {
+    let variables: Vec<&'static Variable> = cx.exports.variables().collect();
+    for variable in variables {
+        if let Some(at) = cx.export_address(variable.module, variable.name) {
+            (variable.init)(cx, at);
+        }
+    }
+}

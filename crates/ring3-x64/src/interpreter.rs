@@ -1,0 +1,318 @@
+//! The interpreter: finds or translates blocks, runs them, and says why it stopped.
+
+use std::collections::VecDeque;
+
+use iced_x86::{Formatter, NasmFormatter};
+use ring3_memory::{Access, Context, Fault, Memory, Privilege};
+
+use crate::block::{Block, Cache, Jumps, Link};
+use crate::cpu::{Cpu, rflags};
+use crate::decode::{self, LONGEST, Options};
+use crate::engine::{AccessRecord, Engine, Instrument};
+use crate::exit::{Exit, vector_number};
+use crate::flags::Flags;
+use crate::ops::sse::unavailable;
+use crate::ops::system::all_flags;
+use crate::record::{Coverage, Recorder};
+use crate::vm::{Stop, Vm, fault_exit};
+use crate::walk::table_frames;
+
+/// Executes translated blocks of pre-decoded operations. Belongs to one [`Memory`]: see [`Engine::flush`].
+pub struct Interpreter {
+    code: Code,
+    jumps: Jumps,
+    recorder: Recorder,
+    instrument: Instrument,
+}
+
+/// Translated code, and what it depends on.
+struct Code {
+    cache: Cache,
+    options: Options,
+    /// How addresses were translated when the blocks of the present generation were confirmed.
+    context: (Context, Option<Privilege>),
+    /// Blocks of another generation are looked up before they are entered.
+    generation: u64,
+    /// Frames of page tables that confirmed blocks were found through.
+    tables: Vec<u64>,
+}
+
+// SAFETY: all pointers in the cache are to blocks that it owns itself; nothing is shared with another thread.
+unsafe impl Send for Interpreter {}
+
+/// A clone starts without translated code and without records.
+impl Clone for Interpreter {
+    fn clone(&self) -> Self {
+        let mut new = Self::new();
+        new.instrument(self.instrument);
+        new
+    }
+}
+
+impl Default for Interpreter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Interpreter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interpreter")
+            .field("instrument", &self.instrument)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Interpreter {
+    /// An interpreter that records nothing.
+    pub fn new() -> Self {
+        Self {
+            code: Code {
+                cache: Cache::default(),
+                options: Options::default(),
+                context: (Context::default(), None),
+                generation: 1,
+                tables: Vec::new(),
+            },
+            jumps: Jumps::new(),
+            recorder: Recorder::default(),
+            instrument: Instrument::default(),
+        }
+    }
+
+    /// The edges taken so far; empty unless [`Instrument::coverage`] is on.
+    pub fn coverage(&self) -> &Coverage {
+        &self.recorder.coverage
+    }
+
+    /// The same, to clear it.
+    pub fn coverage_mut(&mut self) -> &mut Coverage {
+        &mut self.recorder.coverage
+    }
+
+    /// The latest accesses, the oldest first, and forgets them; empty unless [`Instrument::access_log`] is on.
+    pub fn take_access_log(&mut self) -> VecDeque<AccessRecord> {
+        std::mem::take(&mut self.recorder.log)
+    }
+}
+
+impl Engine for Interpreter {
+    fn run(&mut self, cpu: &mut Cpu, mem: &mut Memory, until: u64) -> Exit {
+        let mut vm = Vm {
+            regs: [0; 32],
+            flags: Flags::new(cpu.rflags),
+            budget: until.saturating_sub(cpu.icount),
+            block: self.jumps.sentinel(),
+            generation: self.code.generation,
+            privilege: cpu.privilege(),
+            rip: cpu.rip,
+            until: until.max(cpu.icount),
+            stop: Stop::Lookup(std::ptr::null()),
+            mem,
+            jumps: &self.jumps,
+            cpu,
+            recorder: &mut self.recorder,
+        };
+        for (register, value) in vm.regs.iter_mut().zip(vm.cpu.gpr) {
+            *register = value;
+        }
+        vm.load_bases();
+        let exit = self.code.run(&mut vm);
+        let (regs, flags) = (vm.regs, all_flags(&vm));
+        let (rip, icount) = (vm.rip, vm.until - vm.budget);
+        for (place, value) in cpu.gpr.iter_mut().zip(regs) {
+            *place = value;
+        }
+        cpu.rflags = flags;
+        cpu.rip = rip;
+        cpu.icount = icount;
+        exit
+    }
+
+    fn flush(&mut self) {
+        self.code.cache.clear(&self.jumps);
+        self.code.tables.clear();
+    }
+
+    fn instrument(&mut self, set: Instrument) {
+        if self.instrument != set {
+            self.instrument = set;
+            self.code.options.coverage = set.coverage;
+            self.code.options.log = set.access_log;
+            self.recorder.logging = set.access_log;
+            self.flush();
+        }
+    }
+}
+
+impl Code {
+    /// The loop around blocks.
+    fn run(&mut self, vm: &mut Vm) -> Exit {
+        let mut link: *const Link = std::ptr::null();
+        loop {
+            if vm.budget == 0 {
+                return Exit::Limit;
+            }
+            if self.renew(vm) {
+                link = std::ptr::null();
+            }
+            vm.generation = self.generation;
+            let step = vm.cpu.rflags & rflags::TF != 0;
+            let block: *const Block = match self.block(vm) {
+                Ok(block) => block,
+                Err(fault) => return fault_exit(fault, false),
+            };
+            // SAFETY: blocks live until the cache is cleared, which only `renew` does, at the top of the loop.
+            let mut entered = unsafe { &*block };
+            if entered.count > vm.budget || (step && entered.count > 1) {
+                let most = if step {
+                    1
+                } else {
+                    vm.budget.min(u64::from(LONGEST)) as u16
+                };
+                match decode::translate(vm.mem, vm.rip, vm.privilege, most, self.options) {
+                    Ok(parts) => entered = self.cache.insert_scratch(vm.jumps, parts),
+                    Err(fault) => return fault_exit(fault, false),
+                }
+            } else if !link.is_null() {
+                // SAFETY: the link is part of the block that was left last, which still lives: see above. Scratch
+                // blocks live until the next one is made.
+                unsafe { &*link }.set(block);
+            }
+            vm.block = entered;
+            vm.budget -= entered.count;
+            vm.stop = Stop::Lookup(std::ptr::null());
+            if step {
+                // Nothing may be entered behind the one instruction.
+                vm.generation = 0;
+            }
+            let first = entered.first;
+            vm.execute(first);
+            match std::mem::replace(&mut vm.stop, Stop::Lookup(std::ptr::null())) {
+                Stop::Lookup(next) => link = next,
+                Stop::Exit(exit) => return self.exit(vm, exit),
+            }
+            if step {
+                vm.cpu.dr[6] |= 1 << 14;
+                return Exit::Exception {
+                    vector: vector_number::DEBUG,
+                    error: 0,
+                    cr2: 0,
+                };
+            }
+        }
+    }
+
+    /// Takes note of what happened to memory and to the processor's mode. Gives whether blocks were dropped.
+    fn renew(&mut self, vm: &mut Vm) -> bool {
+        if vm.mem.code_written() {
+            for pfn in vm.mem.take_code_writes() {
+                self.cache.forget_frame(pfn);
+                if self.tables.contains(&pfn) {
+                    self.tables.clear();
+                    self.generation += 1;
+                }
+            }
+        }
+        let context = (vm.cpu.context(), Some(vm.privilege));
+        vm.mem.set_context(context.0);
+        if self.context != context {
+            self.context = context;
+            self.generation += 1;
+        }
+        let no_sse = unavailable(vm.cpu.cr0, vm.cpu.cr4);
+        let stale = no_sse != self.options.no_sse || self.cache.crowded();
+        if stale {
+            self.options.no_sse = no_sse;
+            self.cache.clear(vm.jumps);
+        }
+        stale
+    }
+
+    /// The block at [`Vm::rip`].
+    fn block(&mut self, vm: &mut Vm) -> Result<*const Block, Fault> {
+        let rip = vm.rip;
+        let known = vm.jumps.find(rip);
+        // SAFETY: the cache of jumps holds blocks that live, or its sentinel.
+        if unsafe { &*known }.current(self.generation) {
+            return Ok(known);
+        }
+        let mut byte = [0];
+        let pfn = vm.mem.fetch(rip, &mut byte, vm.privilege)?.pfn;
+        let valid = match self.cache.find(rip, pfn).map(Block::frames) {
+            None => false,
+            Some((_, None)) => true,
+            Some((_, Some(next))) => {
+                let page = (rip & !0xfff).wrapping_add(0x1000);
+                vm.mem
+                    .fetch(page, &mut byte, vm.privilege)
+                    .is_ok_and(|fetched| fetched.pfn == next)
+            }
+        };
+        self.watch_tables(vm);
+        if !valid {
+            self.cache.forget(rip, pfn);
+            let parts = decode::translate(vm.mem, rip, vm.privilege, LONGEST, self.options)?;
+            vm.mem.watch_code(parts.pfn);
+            if let Some(next) = parts.next_pfn {
+                vm.mem.watch_code(next);
+            }
+            self.cache.insert(vm.jumps, parts);
+        }
+        let Some(block) = self.cache.find(rip, pfn) else {
+            // The mapping can't have changed since the fetch above.
+            return Err(Fault::NonCanonical {
+                va: rip,
+                access: Access::Execute,
+            });
+        };
+        block.confirm(self.generation);
+        vm.jumps.remember(block);
+        Ok(block)
+    }
+
+    /// Asks to be told when a page table on the way to the code at [`Vm::rip`] is written.
+    fn watch_tables(&mut self, vm: &mut Vm) {
+        for va in [vm.rip, (vm.rip | 0xfff).wrapping_add(1)] {
+            for pfn in table_frames(vm.mem, vm.cpu.cr3, va).into_iter().flatten() {
+                if !self.tables.contains(&pfn) {
+                    self.tables.push(pfn);
+                    vm.mem.watch_code(pfn);
+                }
+            }
+        }
+    }
+
+    /// Completes an exit with what only the run loop knows.
+    fn exit(&self, vm: &mut Vm, exit: Exit) -> Exit {
+        if self.options.log && !matches!(exit, Exit::Halt | Exit::IrqlLowered { .. }) {
+            vm.recorder.retract(vm.until - vm.budget);
+        }
+        match exit {
+            Exit::NotModelled { rip, .. } => {
+                let (text, bytes, len) = match decode::inspect(vm.mem, rip, vm.privilege) {
+                    Some((instruction, bytes)) => {
+                        let mut text = String::new();
+                        NasmFormatter::new().format(&instruction, &mut text);
+                        (text, bytes, instruction.len() as u8)
+                    }
+                    None => (String::from("unreadable"), [0; 15], 0),
+                };
+                Exit::NotModelled {
+                    rip,
+                    bytes,
+                    len,
+                    text,
+                }
+            }
+            Exit::Device { pa, access, .. } => {
+                let size = decode::inspect(vm.mem, vm.rip, vm.privilege)
+                    .map_or(0, |(instruction, _)| {
+                        instruction.memory_size().size().min(64) as u8
+                    });
+                Exit::Device { pa, access, size }
+            }
+            exit => exit,
+        }
+    }
+}

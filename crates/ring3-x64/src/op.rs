@@ -1,0 +1,52 @@
+//! One pre-decoded operation.
+
+use crate::vm::Vm;
+
+/// Executes an op and says which comes next.
+pub(crate) type Handler = for<'a, 'b> fn(&'a mut Vm<'b>, &Op) -> Next;
+
+/// The op to execute next; null to leave the loop, for the reason in [`Vm::stop`].
+pub(crate) type Next = *const Op;
+
+/// Bit of [`Op::marks`]: the memory operand is relative to SS.
+pub(crate) const STACK: u8 = 1;
+
+/// What an instruction became. Most are one op; an unusual address or a recording puts others before it, with
+/// the same `offset`, `length` and `left`.
+#[derive(Clone, Copy)]
+pub(crate) struct Op {
+    /// The routine for this operation, width and kind of operands.
+    pub handler: Handler,
+    /// Immediate operand, or an index into a table of the block.
+    pub imm: u64,
+    /// Displacement of the memory operand, with RIP already added.
+    pub disp: u64,
+    /// First register.
+    pub dst: u8,
+    /// Second register.
+    pub src: u8,
+    /// Slot of the base register.
+    pub base: u8,
+    /// Slot of the index register.
+    pub index: u8,
+    /// The index is shifted left by this.
+    pub scale: u8,
+    /// Length of the instruction in bytes.
+    pub length: u8,
+    /// Distance from the start of the block in bytes.
+    pub offset: u16,
+    /// Instructions from this one to the end of the block, itself included.
+    pub left: u16,
+    /// [`STACK`].
+    pub marks: u8,
+    /// Small additional operand.
+    pub extra: u8,
+}
+
+impl Op {
+    /// The op behind this one. Must not be asked of the last op of a block.
+    #[inline(always)]
+    pub fn next(&self) -> Next {
+        (self as *const Op).wrapping_add(1)
+    }
+}

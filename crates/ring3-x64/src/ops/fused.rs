@@ -1,0 +1,142 @@
+//! CMP or TEST and the conditional jump behind it, as one op that counts as two instructions. The condition comes
+//! straight from the operands; the flags are set all the same.
+
+use crate::op::{Handler, Next, Op};
+use crate::ops::alu::{Alu, Cmp, Test};
+use crate::vm::{Vm, load};
+use crate::width::Width;
+
+/// Where the operands are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Operands {
+    /// Register, register.
+    Rr,
+    /// Register, immediate.
+    Ri,
+    /// Register, memory.
+    Rm,
+    /// Memory, register.
+    Mr,
+    /// Memory, immediate.
+    Mi,
+}
+
+/// CMP or TEST, as far as a jump sees it.
+trait Compare: Alu {
+    /// Whether condition code `CC` holds.
+    fn holds<W: Width, const CC: u8>(a: W, b: W) -> bool;
+}
+
+impl Compare for Cmp {
+    #[inline(always)]
+    fn holds<W: Width, const CC: u8>(a: W, b: W) -> bool {
+        let (sa, sb) = (a.sx() as i64, b.sx() as i64);
+        let base = match CC >> 1 {
+            1 => a.zx() < b.zx(),
+            2 => a.zx() == b.zx(),
+            3 => a.zx() <= b.zx(),
+            4 => (W::of(a.zx().wrapping_sub(b.zx())).sx() as i64) < 0,
+            6 => sa < sb,
+            _ => sa <= sb,
+        };
+        base ^ (CC & 1 != 0)
+    }
+}
+
+impl Compare for Test {
+    #[inline(always)]
+    fn holds<W: Width, const CC: u8>(a: W, b: W) -> bool {
+        let result = W::of(a.zx() & b.zx()).sx() as i64;
+        let base = match CC >> 1 {
+            2 => result == 0,
+            4 | 6 => result < 0,
+            _ => result <= 0,
+        };
+        base ^ (CC & 1 != 0)
+    }
+}
+
+#[inline(always)]
+fn finish<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, a: W, b: W) -> Next {
+    vm.flags = C::compute::<W>(a.zx(), b.zx(), vm.flags).1;
+    if C::holds::<W, CC>(a, b) { vm.follow::<1>() } else { vm.follow::<0>() }
+}
+
+fn rr<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
+    let (a, b) = (W::get(&vm.regs, op.dst), W::get(&vm.regs, op.src));
+    finish::<C, W, CC>(vm, a, b)
+}
+
+fn ri<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
+    let a = W::get(&vm.regs, op.dst);
+    finish::<C, W, CC>(vm, a, W::of(op.imm))
+}
+
+fn rm<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
+    let b = load!(vm, op, W, vm.address(op));
+    let a = W::get(&vm.regs, op.dst);
+    finish::<C, W, CC>(vm, a, b)
+}
+
+fn mr<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
+    let a = load!(vm, op, W, vm.address(op));
+    let b = W::get(&vm.regs, op.src);
+    finish::<C, W, CC>(vm, a, b)
+}
+
+fn mi<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
+    let a = load!(vm, op, W, vm.address(op));
+    finish::<C, W, CC>(vm, a, W::of(op.imm))
+}
+
+fn by_operands<C: Compare, W: Width, const CC: u8>(operands: Operands) -> Handler {
+    match operands {
+        Operands::Rr => rr::<C, W, CC>,
+        Operands::Ri => ri::<C, W, CC>,
+        Operands::Rm => rm::<C, W, CC>,
+        Operands::Mr => mr::<C, W, CC>,
+        Operands::Mi => mi::<C, W, CC>,
+    }
+}
+
+fn by_size<C: Compare, const CC: u8>(operands: Operands, size: usize) -> Option<Handler> {
+    match size {
+        1 => Some(by_operands::<C, u8, CC>(operands)),
+        4 => Some(by_operands::<C, u32, CC>(operands)),
+        8 => Some(by_operands::<C, u64, CC>(operands)),
+        _ => None,
+    }
+}
+
+/// The handler for CMP and a jump with condition code `cc`, if there is one.
+pub(crate) fn cmp(operands: Operands, size: usize, cc: u8) -> Option<Handler> {
+    match cc {
+        2 => by_size::<Cmp, 2>(operands, size),
+        3 => by_size::<Cmp, 3>(operands, size),
+        4 => by_size::<Cmp, 4>(operands, size),
+        5 => by_size::<Cmp, 5>(operands, size),
+        6 => by_size::<Cmp, 6>(operands, size),
+        7 => by_size::<Cmp, 7>(operands, size),
+        8 => by_size::<Cmp, 8>(operands, size),
+        9 => by_size::<Cmp, 9>(operands, size),
+        12 => by_size::<Cmp, 12>(operands, size),
+        13 => by_size::<Cmp, 13>(operands, size),
+        14 => by_size::<Cmp, 14>(operands, size),
+        15 => by_size::<Cmp, 15>(operands, size),
+        _ => None,
+    }
+}
+
+/// The handler for TEST and a jump with condition code `cc`, if there is one.
+pub(crate) fn test(operands: Operands, size: usize, cc: u8) -> Option<Handler> {
+    match cc {
+        4 => by_size::<Test, 4>(operands, size),
+        5 => by_size::<Test, 5>(operands, size),
+        // Without overflow "less" is "negative".
+        8 | 12 => by_size::<Test, 8>(operands, size),
+        9 | 13 => by_size::<Test, 9>(operands, size),
+        14 => by_size::<Test, 14>(operands, size),
+        15 => by_size::<Test, 15>(operands, size),
+        _ => None,
+    }
+}

@@ -1,0 +1,18 @@
+//! The handlers: what each operation does.
+
+pub(crate) mod alu;
+pub(crate) mod atomic;
+pub(crate) mod bits;
+pub(crate) mod branch;
+pub(crate) mod fused;
+pub(crate) mod moves;
+pub(crate) mod muldiv;
+pub(crate) mod ports;
+pub(crate) mod processor;
+pub(crate) mod recording;
+pub(crate) mod shift;
+pub(crate) mod slow;
+pub(crate) mod sse;
+pub(crate) mod stack;
+pub(crate) mod string;
+pub(crate) mod system;
