@@ -9,6 +9,7 @@ use crate::export::variable::Variable;
 /// Files with exported routines.
 const GROUPS: &[Group] = &[
     crate::dbg::print::DebugPrint::EXPORTS,
+    crate::ex::fast_mutex::FastMutexes::EXPORTS,
     crate::ex::pool_exports::PoolRoutines::EXPORTS,
     crate::io::device::Devices::EXPORTS,
     crate::io::irp::Irps::EXPORTS,
@@ -22,6 +23,7 @@ const GROUPS: &[Group] = &[
     crate::mm::physical::PhysicalMemory::EXPORTS,
     crate::ob::exports::Objects::EXPORTS,
     crate::ps::threads::Threads::EXPORTS,
+    crate::rtl::memory::MemoryRoutines::EXPORTS,
     crate::rtl::exception::c_specific_handler::CHandler::EXPORTS,
     crate::rtl::exception::probe::Probing::EXPORTS,
     crate::rtl::exception::raise::Raising::EXPORTS,

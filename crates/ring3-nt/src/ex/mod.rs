@@ -1,5 +1,6 @@
 //! The executive: pool, work queues, lookaside lists.
 
+pub mod fast_mutex;
 pub mod pool;
 pub mod pool_exports;
 

@@ -2,3 +2,4 @@
 
 pub mod exception;
 pub mod format;
+pub mod memory;
