@@ -8,6 +8,7 @@ use crate::export::variable::Variable;
 
 /// Files with exported routines.
 const GROUPS: &[Group] = &[
+    crate::cm::keys::Keys::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
     crate::ex::pool_exports::PoolRoutines::EXPORTS,
@@ -21,9 +22,14 @@ const GROUPS: &[Group] = &[
     crate::ke::waiting::Waiting::EXPORTS,
     crate::mm::mdl::Mdls::EXPORTS,
     crate::mm::physical::PhysicalMemory::EXPORTS,
+    crate::mm::section::Sections::EXPORTS,
     crate::ob::exports::Objects::EXPORTS,
+    crate::ps::system_routine::SystemRoutines::EXPORTS,
     crate::ps::threads::Threads::EXPORTS,
+    crate::rtl::c_strings::CStrings::EXPORTS,
     crate::rtl::memory::MemoryRoutines::EXPORTS,
+    crate::rtl::unicode_string::UnicodeStrings::EXPORTS,
+    crate::se::descriptor::Descriptors::EXPORTS,
     crate::rtl::exception::c_specific_handler::CHandler::EXPORTS,
     crate::rtl::exception::probe::Probing::EXPORTS,
     crate::rtl::exception::raise::Raising::EXPORTS,
@@ -32,7 +38,7 @@ const GROUPS: &[Group] = &[
 ];
 
 /// Files with exported variables.
-const VARIABLES: &[&[Variable]] = &[crate::ob::types::VARIABLES, crate::ps::variables::VARIABLES];
+const VARIABLES: &[&[Variable]] = &[crate::ob::types::VARIABLES, crate::ps::variables::VARIABLES, crate::se::exports_variable::VARIABLES];
 
 /// All declared exports of the kernel.
 #[must_use]
@@ -43,6 +49,7 @@ pub fn exports() -> Arc<ExportTable> {
 
 /// Gives every part of the kernel its start state in a fresh machine.
 pub fn initialize(cx: &mut Machine) {
+    crate::mm::section::initialize(cx);
     let variables: Vec<&'static Variable> = cx.exports.variables().collect();
     for variable in variables {
         if let Some(at) = cx.export_address(variable.module, variable.name) {

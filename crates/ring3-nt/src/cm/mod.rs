@@ -1,5 +1,6 @@
-//! cm
+//! The registry, in memory.
 
-/// State.
-#[derive(Clone, Hash, Debug, Default)]
-pub struct State {}
+pub mod keys;
+pub mod tree;
+
+pub use tree::State;

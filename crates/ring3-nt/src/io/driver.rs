@@ -56,6 +56,7 @@ impl Machine {
         symbols: Option<Arc<SymbolFile>>,
     ) -> Result<usize, LoadError> {
         let base = self.load_image(name, image, symbols)?;
+        self.cm.create_service_key(service, 3, name);
         let module = self.modules.at(base).cloned();
         let (size, entry, section) =
             module.map_or((0, 0, Gva::NULL), |m| (m.size, m.entry, m.entry_in_list));

@@ -2,6 +2,7 @@
 
 pub mod loaded_modules;
 pub mod variables;
+pub mod system_routine;
 pub mod threads;
 
 use std::collections::BTreeMap;
