@@ -107,7 +107,7 @@ _Static_assert(sizeof(GUID) == 0x10, "GUID");
 /* With INITGUID defined the GUID is made here, otherwise only declared. */
 #ifdef INITGUID
 #define DEFINE_GUID(name, a, b, c, d0, d1, d2, d3, d4, d5, d6, d7) \
-    __declspec(selectany) extern const GUID name; \
+    extern const GUID name; \
     __declspec(selectany) const GUID name = { a, b, c, { d0, d1, d2, d3, d4, d5, d6, d7 } }
 #else
 #define DEFINE_GUID(name, a, b, c, d0, d1, d2, d3, d4, d5, d6, d7) extern const GUID name

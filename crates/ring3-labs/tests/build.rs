@@ -104,6 +104,42 @@ fn a_routine_that_the_kit_does_not_declare_fails_by_name() {
 }
 
 #[test]
+fn pieces_of_the_kit_are_linked_only_where_they_are_used() {
+    let Some(tools) = tools() else { return };
+    let folder = tempfile::tempdir().expect("a directory");
+    let source = folder.path().join("secure.c");
+    fs::write(
+        &source,
+        r#"#include <wdmsec.h>
+NTSTATUS DriverEntry(PDRIVER_OBJECT DriverObject, PUNICODE_STRING RegistryPath)
+{
+    UNICODE_STRING name = RTL_CONSTANT_STRING(L"\\Device\\Secure");
+    PDEVICE_OBJECT device;
+    UNREFERENCED_PARAMETER(RegistryPath);
+    return IoCreateDeviceSecure(DriverObject, 0, &name, FILE_DEVICE_UNKNOWN, FILE_DEVICE_SECURE_OPEN, FALSE,
+                                &SDDL_DEVOBJ_SYS_ALL_ADM_ALL, NULL, &device);
+}
+"#,
+    )
+    .expect("a file");
+    let imports = |built: &Built| {
+        built
+            .sys
+            .windows(20)
+            .any(|window| window == b"ZwSetSecurityObject\0")
+    };
+    let secure = build(&tools, &source, &Options::new("secure"));
+    assert_eq!(secure.warnings, "");
+    assert!(imports(&secure));
+    let plain = labs().join("first-driver/first-driver.c");
+    assert!(!imports(&build(
+        &tools,
+        &plain,
+        &Options::new("first-driver")
+    )));
+}
+
+#[test]
 fn sources_that_cannot_be_built_are_told() {
     let Some(tools) = tools() else { return };
     let error = |source: &str, name: &str| {

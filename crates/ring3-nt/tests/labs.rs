@@ -131,3 +131,19 @@ fn winpmem_reads_physical_memory() {
     }
     assert!(machine.findings.iter().all(|f| f.severity == ring3_nt::machine::finding::Severity::Note));
 }
+
+/// The eighteen cases of structured exception handling, in a driver built with the right flags.
+#[test]
+fn exceptions_are_handled_as_on_windows() {
+    for processors in [1, 4] {
+        let mut machine = boot(processors, 0);
+        let number = machine
+            .load_driver("seh-cases.sys", "seh-cases", lab("seh-cases/seh-cases.sys"), None)
+            .expect("loads");
+        let system = machine.create_user_thread(ProcessId::SYSTEM).expect("a thread");
+        let request = machine.user_submit(system, UserRequest::StartDriver(number));
+        machine.run_until(|m| m.user_result(request).is_some());
+        let text: String = machine.dbg.messages.iter().map(|m| m.text.as_str()).collect();
+        assert!(text.contains("18 of 18 right"), "{text}{:?}{:?}", machine.stop, machine.findings);
+    }
+}

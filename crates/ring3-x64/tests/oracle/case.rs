@@ -44,8 +44,9 @@ pub struct Case {
     pub address: Option<u64>,
     /// Instructions in `bytes`; `code` and `instruction` are the last one.
     pub steps: u64,
-    /// RFLAGS bits that are undefined afterwards, if that is not for the instruction alone to say.
-    pub unknown_flags: Option<u64>,
+    /// RFLAGS bits that are undefined at the end and at any place before, if that is not for the
+    /// instruction alone to say.
+    pub unknown_flags: Option<(u64, u64)>,
 }
 
 /// What running a case did.
@@ -104,8 +105,8 @@ pub fn shift_count(case: &Case) -> (u64, u64) {
 /// The RFLAGS bits that the case defines: the manual leaves the others to the processor.
 pub fn defined_flags(case: &Case) -> u64 {
     use iced_x86::Mnemonic as M;
-    if let Some(unknown) = case.unknown_flags {
-        return !unknown & 0x8d5 | 0x400;
+    if let Some((at_end, _)) = case.unknown_flags {
+        return !at_end & 0x8d5 | 0x400;
     }
     let mut undefined = rflags_bits(case.instruction.rflags_undefined());
     let i = &case.instruction;
@@ -168,10 +169,11 @@ pub fn difference(case: &Case, expected: &Outcome, actual: &Outcome) -> Option<S
             ));
         }
     }
-    let mask = if ev.is_some() {
-        0xcd5
-    } else {
-        defined_flags(case)
+    let mask = match (ev, case.unknown_flags) {
+        (None, _) => defined_flags(case),
+        // The fault may be anywhere in the sequence.
+        (Some(_), Some((_, before))) => 0xcd5 & !before,
+        (Some(_), None) => 0xcd5,
     };
     if (es.rflags ^ a.rflags) & mask != 0 {
         text.push(format!(

@@ -76,7 +76,7 @@ pub fn make(pool: &Pool, index: u64) -> Option<Case> {
     let first = pick(pool, &mut random);
     let mut case =
         generate::attempt(first, Forms::Fixed, &mut random).filter(|c| fits(&c.instruction))?;
-    let mut unknown = 0;
+    let (mut unknown, mut before) = (0, 0);
     follow(&case.instruction, &mut unknown)?;
     for step in 1..length {
         let last = step + 1 == length;
@@ -93,11 +93,12 @@ pub fn make(pool: &Pool, index: u64) -> Option<Case> {
         let mut encoder = iced_x86::Encoder::new(64);
         encoder.encode(&next.instruction, rip).ok()?;
         case.bytes.extend(encoder.take_buffer());
+        before |= unknown;
         follow(&next.instruction, &mut unknown)?;
         (case.code, case.instruction) = (next.code, next.instruction);
     }
     case.steps = length;
-    case.unknown_flags = Some(unknown);
+    case.unknown_flags = Some((unknown, before));
     // The landing place of the end needs five bytes.
     (case.bytes.len() as u64 + 5 < TAKEN - CASE).then_some(case)
 }
