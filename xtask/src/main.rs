@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod defs;
 mod labs;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// The module definition files of the driver kit.
+    Defs(defs::Defs),
     /// The labs' drivers.
     Labs {
         #[command(subcommand)]
@@ -27,6 +30,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
+        Chore::Defs(defs) => defs.run(&root()),
         Chore::Labs { what } => labs::run(&root(), what),
     };
     match result {

@@ -147,3 +147,26 @@ fn exceptions_are_handled_as_on_windows() {
         assert!(text.contains("18 of 18 right"), "{text}{:?}{:?}", machine.stop, machine.findings);
     }
 }
+
+/// Drivers of frameworks that are not modelled yet load, and stop at the first routine that is missing,
+/// named with its caller.
+#[test]
+fn framework_drivers_stop_at_what_is_missing() {
+    for name in ["WinDivert64-2.1.0.sys", "WinDivert64-4.0.1.sys", "ViGEmBus.sys"] {
+        let Some(image) = shipped(name) else { continue };
+        let mut machine = boot(1, 0);
+        let number = machine.load_driver(name, "driver", image, None).expect("every import is known");
+        let system = machine.create_user_thread(ProcessId::SYSTEM).expect("a thread");
+        machine.user_submit(system, UserRequest::StartDriver(number));
+        assert_eq!(machine.run_until(|_| false), RunEnd::Stopped);
+        match &machine.stop {
+            Some(ring3_nt::machine::Stop::NotModelled { what, caller, arguments, .. }) => {
+                eprintln!("{name}: {what} at {caller}");
+                assert!(what.contains("WdfVersionBind"), "{what}");
+                assert_eq!(caller.module, name);
+                assert!(!arguments.is_empty());
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}

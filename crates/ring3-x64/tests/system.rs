@@ -384,3 +384,25 @@ fn unusual_addresses() {
     assert_eq!(machine.run(), Exit::Halt);
     assert_eq!((machine.cpu.gpr[RCX], machine.cpu.gpr[RAX]), (0x3004, 99));
 }
+
+#[test]
+fn x87_control_words_move() {
+    let mut machine = Machine::assemble(|a| {
+        a.mov(rbx, DATA).unwrap();
+        a.fninit().unwrap();
+        a.mov(word_ptr(rbx), 0x27f).unwrap();
+        a.fldcw(word_ptr(rbx)).unwrap();
+        a.fnstcw(word_ptr(rbx + 2)).unwrap();
+        a.mov(eax, -1).unwrap();
+        a.fnstsw(ax).unwrap();
+        a.fnclex().unwrap();
+        a.wait().unwrap();
+        a.hlt().unwrap();
+    });
+    machine.cpu.x87.fsw = 0x3800;
+    assert_eq!(machine.steps(1), Exit::Limit);
+    machine.cpu.x87.fcw = 0;
+    assert_eq!(machine.run(), Exit::Halt);
+    assert_eq!(machine.quad(DATA), 0x027f_027f);
+    assert_eq!(machine.cpu.gpr[RAX], 0xffff_0000);
+}

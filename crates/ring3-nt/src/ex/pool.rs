@@ -186,10 +186,10 @@ impl Machine {
         self.memory.poison(start, body, codes::POOL_FREED);
         self.ex.pool.freed.insert(start, block);
         self.ex.pool.quarantine.push_back(start);
-        if self.ex.pool.quarantine.len() > QUARANTINE {
-            if let Some(oldest) = self.ex.pool.quarantine.pop_front() {
-                self.recycle(oldest);
-            }
+        if self.ex.pool.quarantine.len() > QUARANTINE
+            && let Some(oldest) = self.ex.pool.quarantine.pop_front()
+        {
+            self.recycle(oldest);
         }
         true
     }

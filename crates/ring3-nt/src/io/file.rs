@@ -75,12 +75,15 @@ fn file_of(cx: &Machine, handle: u64) -> Result<Gva<FILE_OBJECT>, NTSTATUS> {
     }
 }
 
+/// An IRP, its first stack location, and the device it goes to.
+type Built = (Gva<IRP>, Gva<IO_STACK_LOCATION>, Gva<DEVICE_OBJECT>);
+
 /// An IRP for the top of the file's device stack, its first location filled.
 fn build(
     cx: &mut Machine,
     file: Gva<FILE_OBJECT>,
     major: u8,
-) -> Result<Option<(Gva<IRP>, Gva<IO_STACK_LOCATION>, Gva<DEVICE_OBJECT>)>, Fault> {
+) -> Result<Option<Built>, Fault> {
     let device = cx.memory.get(file, FILE_OBJECT::DeviceObject)?;
     let top = cx.attached_device(device);
     let depth: i8 = cx.memory.get(top, DEVICE_OBJECT::StackSize)?;

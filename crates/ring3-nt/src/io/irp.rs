@@ -134,7 +134,7 @@ pub fn call_driver(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) 
 fn describe(cx: &Machine, stack: Gva<IO_STACK_LOCATION>, major: u8, minor: u8) -> String {
     let name = major_name(major);
     match major {
-        0xe | 0xf | 0xd => {
+        0xd..=0xf => {
             let code = cx
                 .memory
                 .get(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode)

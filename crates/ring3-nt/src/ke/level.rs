@@ -56,7 +56,6 @@ impl Levels {
     #[page("wdm/nf-wdm-kelowerirql")]
     #[irql(any)]
     #[hal]
-    #[alias("KfLowerIrql")]
     #[returns(())]
     fn KeLowerIrql(cx: &mut Machine, NewIrql: u8) -> Flow {
         let old = cx.irql();

@@ -209,10 +209,9 @@ impl Machine {
             let (start, end) = (u64::from(section.rva), u64::from(section.rva) + u64::from(section.virtual_size));
             let mut page = start & !(PAGE - 1);
             while page < end {
-                if !keeps.iter().any(|(a, b)| *a < page + PAGE && page < *b) {
-                    if let Some(frame) = self.memory.unmap(cr3, base + page) {
-                        self.memory.free_frame(frame);
-                    }
+                let kept = keeps.iter().any(|(a, b)| *a < page + PAGE && page < *b);
+                if !kept && let Some(frame) = self.memory.unmap(cr3, base + page) {
+                    self.memory.free_frame(frame);
                 }
                 page += PAGE;
             }

@@ -157,7 +157,6 @@ impl Threads {
     /// Whether the current request comes from user mode (1) or kernel mode (0).
     #[page("wdm/nf-wdm-exgetpreviousmode")]
     #[irql(..=APC_LEVEL)]
-    #[alias("KeGetPreviousMode")]
     fn ExGetPreviousMode(cx: &mut Machine) -> u8 {
         cx.thread().previous_mode
     }

@@ -5,10 +5,10 @@ use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 use super::{Options, Then};
 use crate::block::{Parts, SlowOp};
 use crate::op::{Handler, Op, STACK};
-use crate::ops::slow::{Slow, register_number};
-use crate::ops::{moves, recording, slow, sse, sse::Vector, system};
 use crate::ops::fused;
 pub(super) use crate::ops::fused::Operands as Form;
+use crate::ops::slow::{Slow, register_number};
+use crate::ops::{moves, recording, slow, sse, sse::Vector, system};
 use crate::vector::VectorOp;
 use crate::width::{ADDRESS, FS_BASE, GS_BASE, ZERO};
 
@@ -113,7 +113,11 @@ impl Builder {
         let Some((cmp, form, size)) = self.compared else {
             return false;
         };
-        let handler = if cmp { fused::cmp(form, size, cc) } else { fused::test(form, size, cc) };
+        let handler = if cmp {
+            fused::cmp(form, size, cc)
+        } else {
+            fused::test(form, size, cc)
+        };
         match (handler, self.parts.ops.last_mut()) {
             (Some(handler), Some(op)) => {
                 op.handler = handler;

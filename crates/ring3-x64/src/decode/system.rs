@@ -6,7 +6,7 @@ use super::Then;
 use super::builder::{Builder, segment_slot};
 use crate::op::Handler;
 use crate::ops::string::{CMPS, LODS, MOVS, REPE, REPNE, SCAS, STOS};
-use crate::ops::{moves, ports, processor, sse, string, system};
+use crate::ops::{moves, ports, processor, sse, string, system, x87};
 
 /// Translates an instruction if it is of these kinds.
 pub(super) fn lower(b: &mut Builder, i: &Instruction) -> Option<Then> {
@@ -80,6 +80,9 @@ pub(super) fn lower(b: &mut Builder, i: &Instruction) -> Option<Then> {
         },
         M::Fxsave | M::Fxsave64 => b.slow(i, sse::fxsave),
         M::Fxrstor | M::Fxrstor64 => b.slow(i, sse::fxrstor),
+        M::Fninit | M::Fnclex | M::Fldcw | M::Fnstcw | M::Fnstsw | M::Wait | M::Emms => {
+            b.slow(i, x87::control)
+        }
         _ => return None,
     })
 }

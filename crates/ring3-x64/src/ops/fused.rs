@@ -59,7 +59,11 @@ impl Compare for Test {
 #[inline(always)]
 fn finish<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, a: W, b: W) -> Next {
     vm.flags = C::compute::<W>(a.zx(), b.zx(), vm.flags).1;
-    if C::holds::<W, CC>(a, b) { vm.follow::<1>() } else { vm.follow::<0>() }
+    if C::holds::<W, CC>(a, b) {
+        vm.follow::<1>()
+    } else {
+        vm.follow::<0>()
+    }
 }
 
 fn rr<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
