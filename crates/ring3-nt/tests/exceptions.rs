@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use common::{boot, data, thread};
 use ring3_nt::Machine;
+use ring3_nt::layout::{CONTEXT, EXCEPTION_RECORD};
+use ring3_nt::machine::Stop;
 use ring3_nt::memory::Gva;
 use ring3_pe::Image;
 use ring3_symbols::SymbolFile;
@@ -38,4 +40,37 @@ fn all_cases_are_right() {
     assert_eq!(cx.stop, None, "{text}");
     assert!(text.contains("18 of 18 right"), "{text}");
     assert!(cx.findings.is_empty(), "{:#?}", cx.findings);
+}
+
+/// Search, filters, termination handlers and unwinds in the middle of being done are values too.
+#[test]
+fn a_clone_at_every_step_changes_nothing() {
+    let run = |every: u64| {
+        let mut cx = boot(1, 0);
+        cx.clone_every(every);
+        let base = load(&mut cx, "seh-cases", "seh-cases");
+        let text = run_entry(&mut cx, base);
+        assert!(cx.threads.values().all(|t| t.frames.is_empty()));
+        (text, cx.trace.hash(), cx.instructions(), cx.state_hash())
+    };
+    assert_eq!(run(0), run(1));
+}
+
+/// The same source without the compiler's flags has no handler around the first fault: nobody handles it.
+#[test]
+fn an_unhandled_exception_names_the_faulting_function() {
+    let mut cx = boot(1, 0);
+    let base = load(&mut cx, "seh-cases", "seh-cases-without-flags");
+    run_entry(&mut cx, base);
+    let Some(Stop::Bugcheck(stop)) = &cx.stop else { panic!("{:?}", cx.stop) };
+    assert_eq!((stop.code, stop.parameters[0]), (0x7e, 0xffff_ffff_c000_0005));
+    // The record and the context that the parameters point to are those of the fault.
+    let address = cx.memory.get(Gva::new(stop.parameters[2]), EXCEPTION_RECORD::ExceptionAddress).expect("a record");
+    let rip = cx.memory.get(Gva::new(stop.parameters[3]), CONTEXT::Rip).expect("a context");
+    assert_eq!((address.raw(), rip), (stop.parameters[1], stop.parameters[1]));
+    assert_eq!(stop.place.address, rip);
+    let names: Vec<&str> = stop.stack.iter().filter_map(|p| p.symbol.as_deref()).collect();
+    assert!(names.first().is_some_and(|n| n.starts_with("KiExceptionDispatch")), "{names:?}");
+    assert!(names.iter().any(|n| n.starts_with("DriverEntry")), "{names:?}");
+    assert!(names.last().is_some_and(|n| n.starts_with("PspSystemThreadStartup")), "{names:?}");
 }
