@@ -1,0 +1,96 @@
+//! Option maps: `#{access: "rw", overlapped: true}`.
+
+use rhai::{Dynamic, Map};
+
+use super::shared::{Outcome, mistake};
+use crate::session::{LoadOptions, OpenOptions};
+
+fn text(key: &str, value: &Dynamic) -> Outcome<String> {
+    match value.clone().into_string() {
+        Ok(text) => Ok(text),
+        Err(kind) => mistake(format!("{key}: a string is needed, not {kind}")),
+    }
+}
+
+fn flag(key: &str, value: &Dynamic) -> Outcome<bool> {
+    match value.as_bool() {
+        Ok(flag) => Ok(flag),
+        Err(kind) => mistake(format!("{key}: true or false is needed, not {kind}")),
+    }
+}
+
+/// Options of `app.open`.
+pub(super) fn open(map: &Map) -> Outcome<OpenOptions> {
+    let mut options = OpenOptions::default();
+    for (key, value) in map {
+        match key.as_str() {
+            "access" => {
+                let letters = text(key, value)?;
+                options.read = letters.contains('r');
+                options.write = letters.contains('w');
+                if letters.chars().any(|c| c != 'r' && c != 'w') {
+                    return mistake(format!("access: {letters:?}: letters r and w are understood"));
+                }
+            }
+            "share" => {
+                let letters = text(key, value)?;
+                options.share = 0;
+                for letter in letters.chars() {
+                    options.share |= match letter {
+                        'r' => 1,
+                        'w' => 2,
+                        'd' => 4,
+                        _ => return mistake(format!("share: {letters:?}: letters r, w and d are understood")),
+                    };
+                }
+            }
+            "overlapped" => options.overlapped = flag(key, value)?,
+            "create" => {
+                options.disposition = match text(key, value)?.as_str() {
+                    "supersede" => 0,
+                    "open" => 1,
+                    "create" => 2,
+                    "open_if" => 3,
+                    "overwrite" => 4,
+                    "overwrite_if" => 5,
+                    other => {
+                        return mistake(format!(
+                            "create: {other:?}: one of supersede, open, create, open_if, overwrite, overwrite_if is needed"
+                        ));
+                    }
+                };
+            }
+            other => return mistake(format!("open has no option {other:?}; it has access, share, overlapped, create")),
+        }
+    }
+    Ok(options)
+}
+
+/// Options of `load`.
+pub(super) fn load(map: &Map) -> Outcome<LoadOptions> {
+    let mut options = LoadOptions::default();
+    for (key, value) in map {
+        match key.as_str() {
+            "service" => options.service = Some(text(key, value)?),
+            "start" => match value.as_int() {
+                Ok(start @ 0..=4) => options.start = start as u32,
+                _ => return mistake("start: a number from 0 (boot) to 4 (disabled) is needed"),
+            },
+            other => return mistake(format!("load has no option {other:?}; it has service and start")),
+        }
+    }
+    Ok(options)
+}
+
+/// Options of `process`: those of 64-bit processes with the user's own token are the default.
+pub(super) fn process(map: &Map) -> Outcome<()> {
+    for (key, value) in map {
+        match key.as_str() {
+            "bits" if value.as_int() == Ok(64) => {}
+            "bits" => return mistake("32-bit processes are not modelled yet"),
+            "token" => return mistake("tokens other than the default are not modelled yet"),
+            other => return mistake(format!("process has no option {other:?}; it has bits and token")),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! User processes of a workload.
+
+use ring3_nt::io::user::UserRequest;
+use ring3_nt::machine::thread::{ProcessId, ThreadId};
+
+use super::file::{self, File};
+use super::log::Answer;
+use super::user::open_request;
+use super::{Session, SessionError};
+
+/// A user process: a number, valid in the session that made it and in its clones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process(pub(super) usize);
+
+/// What a session knows of a process.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) name: String,
+    pub(super) id: ProcessId,
+    pub(super) threads: Vec<ThreadId>,
+    pub(super) exited: bool,
+}
+
+/// How to open a file; the default is what most programs ask `CreateFile` for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Reading is wanted: `FILE_GENERIC_READ`.
+    pub read: bool,
+    /// Writing is wanted: `FILE_GENERIC_WRITE`.
+    pub write: bool,
+    /// `FILE_SHARE_READ` 1, `FILE_SHARE_WRITE` 2, `FILE_SHARE_DELETE` 4.
+    pub share: u32,
+    /// For overlapped I/O: `FILE_FLAG_OVERLAPPED`. Without it one request is served at a time.
+    pub overlapped: bool,
+    /// `FILE_SUPERSEDE` 0, `FILE_OPEN` 1, `FILE_CREATE` 2, `FILE_OPEN_IF` 3, `FILE_OVERWRITE` 4,
+    /// `FILE_OVERWRITE_IF` 5.
+    pub disposition: u32,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self { read: true, write: true, share: 3, overlapped: false, disposition: 1 }
+    }
+}
+
+impl Session {
+    /// Starts a user process with an empty user half and one thread.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if guest memory is used up; errors that end the run.
+    pub fn process(&mut self, name: &str) -> Result<Process, SessionError> {
+        let answer = self.verb(format!("process({name:?})"), |session| {
+            let id = session.machine.create_process(name).ok_or_else(|| {
+                SessionError::Usage(format!("no guest memory for the process {name}; raise it with --ram"))
+            })?;
+            let thread = session.user_thread(id, name)?;
+            let state = State { name: name.to_owned(), id, threads: vec![thread], exited: false };
+            session.processes.push(state);
+            Ok(Answer::Number(session.processes.len() as u64 - 1))
+        })?;
+        number(&answer).map(Process)
+    }
+
+    /// A process that has not ended.
+    pub(super) fn living(&self, process: Process) -> Result<&State, SessionError> {
+        match self.processes.get(process.0) {
+            Some(state) if !state.exited => Ok(state),
+            Some(state) => Err(SessionError::Usage(format!("the process {} has ended", state.name))),
+            None => Err(SessionError::Usage("no such process in this session".to_owned())),
+        }
+    }
+
+    /// A thread that has nothing to do: the first one that is free, or a new one, as a program would
+    /// have for a call that blocks.
+    pub(super) fn free_thread(&mut self, process: Process, what: &str) -> Result<ThreadId, SessionError> {
+        let state = self.living(process)?;
+        let id = state.id;
+        let free = state.threads.iter().copied().find(|t| self.machine.user_thread_is_free(*t));
+        if let Some(thread) = free {
+            return Ok(thread);
+        }
+        let thread = self.user_thread(id, what)?;
+        if let Some(state) = self.processes.get_mut(process.0) {
+            state.threads.push(thread);
+        }
+        Ok(thread)
+    }
+}
+
+/// The number in an answer.
+pub(super) fn number(answer: &Answer) -> Result<usize, SessionError> {
+    match answer {
+        Answer::Number(number) => Ok(*number as usize),
+        other => Err(SessionError::Usage(format!("the log has {other} where a number belongs"))),
+    }
+}
+
+impl Process {
+    /// Opens a file or device by its Win32 path (`\\.\Name`) or native path (`\Device\Name`).
+    ///
+    /// # Errors
+    /// [`SessionError::Status`] with the status of the open; errors that end the run.
+    pub fn open(self, session: &mut Session, path: &str, options: &OpenOptions) -> Result<File, SessionError> {
+        let answer = session.verb(format!("p{}.open({path}, {options:?})", self.0), |session| {
+            let what = format!("open {path}");
+            let thread = session.free_thread(self, &what)?;
+            let (status, handle) = session.ask(thread, &what, open_request(native(path), options))?;
+            if !status.is_success() {
+                return Err(SessionError::Status { what, status });
+            }
+            session.files.push(file::State { process: self, handle, path: path.to_owned(), open: true });
+            Ok(Answer::Number(session.files.len() as u64 - 1))
+        })?;
+        number(&answer).map(File)
+    }
+
+    /// Ends the process: what is in flight is cancelled, handles are closed.
+    ///
+    /// # Errors
+    /// Errors that end the run: cancelling may hang.
+    pub fn exit(self, session: &mut Session) -> Result<(), SessionError> {
+        session.verb(format!("p{}.exit()", self.0), |session| {
+            session.exit_process(self)?;
+            Ok(Answer::Done)
+        })?;
+        Ok(())
+    }
+
+    /// Allocates pages in the user half of the process; gives their address.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if guest memory is used up.
+    pub fn allocate(self, session: &mut Session, size: u64) -> Result<u64, SessionError> {
+        let answer = session.verb(format!("p{}.allocate({size:#x})", self.0), |session| {
+            let id = session.living(self)?.id;
+            let at = session
+                .machine
+                .user_allocate(id, size)
+                .ok_or_else(|| SessionError::Usage(format!("no guest memory for {size} bytes in the process")))?;
+            Ok(Answer::Number(at))
+        })?;
+        number(&answer).map(|n| n as u64)
+    }
+}
+
+impl Session {
+    fn exit_process(&mut self, process: Process) -> Result<(), SessionError> {
+        let (id, name) = {
+            let state = self.living(process)?;
+            (state.id, state.name.clone())
+        };
+        let what = format!("the exit of {name}");
+        let handles: Vec<u64> =
+            self.machine.ob.handles.keys().filter(|(owner, _)| *owner == id).map(|(_, value)| *value).collect();
+        // As on Windows: what is in flight is cancelled and waited for, then handles are closed.
+        for handle in &handles {
+            let thread = self.free_thread(process, &what)?;
+            self.ask(thread, &what, UserRequest::CancelAll(*handle))?;
+        }
+        self.wait(&what, |m| !m.io.operations.values().any(|o| o.process == id && o.done.is_none()))?;
+        for handle in handles {
+            let thread = self.free_thread(process, &what)?;
+            self.ask(thread, &what, UserRequest::Close(handle))?;
+        }
+        if let Some(process) = self.machine.processes.get_mut(&id) {
+            process.exited = true;
+        }
+        if let Some(state) = self.processes.get_mut(process.0) {
+            state.exited = true;
+        }
+        for file in self.files.iter_mut().filter(|f| f.process == process) {
+            file.open = false;
+        }
+        Ok(())
+    }
+
+    /// Ends every process that the workload left running.
+    ///
+    /// # Errors
+    /// Errors that end the run.
+    pub fn exit_all(&mut self) -> Result<(), SessionError> {
+        for n in 0..self.processes.len() {
+            if self.processes.get(n).is_some_and(|p| !p.exited) {
+                Process(n).exit(self)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A Win32 device path as the native path that `CreateFile` makes of it.
+pub(super) fn native(path: &str) -> String {
+    for prefix in [r"\\.\", r"\\?\"] {
+        if let Some(rest) = path.strip_prefix(prefix) {
+            return format!(r"\??\{rest}");
+        }
+    }
+    let drive = path.as_bytes().get(1) == Some(&b':');
+    if drive { format!(r"\??\{path}") } else { path.to_owned() }
+}
