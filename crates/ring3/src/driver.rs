@@ -14,12 +14,12 @@ const MAX_FILE: u64 = 512 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum DriverError {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}; check the path")]
+    #[error("cannot read {path}: {reason}; check the path")]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The file is too large to be a driver.
     #[error("{path} has {size} bytes; drivers are smaller than {MAX_FILE} bytes; give the .sys file itself")]
@@ -30,12 +30,12 @@ pub enum DriverError {
         size: u64,
     },
     /// The file is no driver image that can be loaded.
-    #[error("{path}: {source}")]
+    #[error("{path}: {reason}")]
     Image {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: ImageError,
+        reason: ImageError,
     },
 }
 
@@ -61,7 +61,7 @@ impl DriverFile {
     /// See [`DriverError`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DriverError> {
         let path = path.as_ref();
-        let failed = |source| DriverError::Read { path: path.to_owned(), source };
+        let failed = |reason| DriverError::Read { path: path.to_owned(), reason };
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if metadata.len() > MAX_FILE {
             return Err(DriverError::TooLarge { path: path.to_owned(), size: metadata.len() });
@@ -75,7 +75,7 @@ impl DriverFile {
     /// # Errors
     /// See [`DriverError`].
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, DriverError> {
-        let image = Image::parse(bytes).map_err(|source| DriverError::Image { path: path.to_owned(), source })?;
+        let image = Image::parse(bytes).map_err(|reason| DriverError::Image { path: path.to_owned(), reason })?;
         let name = path.file_name().map_or_else(|| "driver.sys".into(), |n| n.to_string_lossy().into_owned());
         let mut warnings = image.warnings.clone();
         let symbols = Self::symbols(path, &image, &mut warnings);

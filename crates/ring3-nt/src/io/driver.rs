@@ -9,6 +9,7 @@ use ring3_symbols::SymbolFile;
 
 use super::Driver;
 use super::device::{DO_DEVICE_INITIALIZING, device_name};
+use super::work_items_left::{finish_items, report_items_left};
 use crate::Machine;
 use crate::flow::Flow;
 use crate::layout::{
@@ -136,6 +137,8 @@ pub fn start_driver(cx: &mut Machine, number: usize) -> Result<NTSTATUS, Fault> 
         let text = format!("DriverEntry failed with {status}");
         let at = entry_address(cx, object);
         cx.report_at("driver/entry-failed", Severity::Error, text, at);
+        let size: u32 = cx.modules.at(base).map_or(0, |m| m.size);
+        host!(finish_items(base, size));
         finish_unload(cx, number);
         return Ok(status);
     }
@@ -161,6 +164,8 @@ pub fn unload_driver(cx: &mut Machine, number: usize) -> Result<Flow, Fault> {
         return Ok(Flow::Return(u64::from(STATUS_INVALID_DEVICE_REQUEST.0)));
     }
     let object: Gva<DRIVER_OBJECT> = driver.object;
+    let base: u64 = driver.base;
+    let size: u32 = cx.modules.at(base).map_or(0, |m| m.size);
     let routine: u64 = cx.memory.get(object, DRIVER_OBJECT::DriverUnload)?.raw();
     if routine == 0 {
         let at = entry_address(cx, object);
@@ -174,6 +179,7 @@ pub fn unload_driver(cx: &mut Machine, number: usize) -> Result<Flow, Fault> {
         cx.report("irql/driver-unload", Severity::Error, text);
         cx.set_irql(0);
     }
+    host!(finish_items(base, size));
     finish_unload(cx, number);
     Ok(Flow::Return(u64::from(STATUS_SUCCESS.0)))
 }
@@ -226,6 +232,9 @@ fn finish_unload(cx: &mut Machine, number: usize) {
         let text = format!("the system thread {name} still runs after unload");
         cx.report_at("driver/thread-left", Severity::Error, text, owner.wrapping_sub(1));
     }
+    crate::ex::lookaside::report_left(cx, base, size);
+    crate::ex::resource::report_left(cx, base, size);
+    report_items_left(cx, base, size);
     cx.report_pool_leaks(base, size);
     cx.delete_object(object.raw());
     cx.unload_image(base);

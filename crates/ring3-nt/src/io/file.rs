@@ -2,43 +2,33 @@
 //! "Dispatching IRPs", "Methods for Accessing Data Buffers".
 
 use ring3_macros::resumable;
-use ring3_memory::{Fault, Gva};
+use ring3_memory::{Access, Fault, Gva, Privilege};
 
 use super::{Operation, Transfer, irp};
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::flow::{Flow, Key};
-use crate::ke::dispatcher::kind;
-use crate::ke::event::initialize_header;
-use crate::layout::{
-    DEVICE_OBJECT, FILE_OBJECT, IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, KEVENT,
-    UNICODE_STRING,
-};
-use crate::machine::thread::ProcessId;
+use crate::layout::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, element};
+use crate::machine::finding::Severity;
 use crate::machine::wait::Wait;
 use crate::ntstatus::{
-    NTSTATUS, STATUS_ACCESS_VIOLATION, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
-    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH, STATUS_PENDING,
+    NTSTATUS, STATUS_ACCESS_DENIED, STATUS_ACCESS_VIOLATION, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
+    STATUS_OBJECT_TYPE_MISMATCH, STATUS_PENDING,
 };
 use crate::ob::{Kind, handles};
 
 const TAG: u32 = u32::from_le_bytes(*b"IoSB");
-/// `IO_TYPE_FILE`.
-const IO_TYPE_FILE: i16 = 5;
-/// `FO_SYNCHRONOUS_IO`.
-const FO_SYNCHRONOUS_IO: u32 = 2;
-/// `FO_HANDLE_CREATED`.
-const FO_HANDLE_CREATED: u32 = 0x0004_0000;
 /// `DO_BUFFERED_IO`, `DO_DIRECT_IO`.
 const DO_BUFFERED_IO: u32 = 4;
 const DO_DIRECT_IO: u32 = 0x10;
 /// Major function codes.
-mod major {
+pub(super) mod major {
     pub const CREATE: u8 = 0;
     pub const CLOSE: u8 = 2;
     pub const READ: u8 = 3;
     pub const WRITE: u8 = 4;
     pub const DEVICE_CONTROL: u8 = 0xe;
+    pub const INTERNAL_DEVICE_CONTROL: u8 = 0xf;
     pub const CLEANUP: u8 = 0x12;
 }
 
@@ -52,6 +42,8 @@ pub enum Data {
     Write,
     /// A control code.
     Control(u32),
+    /// A control code that only kernel code sends: `IRP_MJ_INTERNAL_DEVICE_CONTROL`.
+    Internal(u32),
 }
 
 /// Where a request's data is in the user's address space.
@@ -67,19 +59,50 @@ pub struct Buffers {
     pub offset: u64,
 }
 
-fn file_of(cx: &Machine, handle: u64) -> Result<Gva<FILE_OBJECT>, NTSTATUS> {
+/// The file behind a handle, if its access is enough for the request. Documentation: "Defining I/O Control
+/// Codes" (RequiredAccess).
+fn file_of(cx: &Machine, handle: u64, data: &Data) -> Result<Gva<FILE_OBJECT>, NTSTATUS> {
     let entry = handles::find(cx, handle).ok_or(STATUS_INVALID_HANDLE)?;
-    match cx.ob.objects.get(&entry.object).map(|o| &o.kind) {
-        Some(Kind::File) => Ok(Gva::new(entry.object)),
-        _ => Err(STATUS_OBJECT_TYPE_MISMATCH),
+    if !matches!(cx.ob.objects.get(&entry.object).map(|o| &o.kind), Some(Kind::File)) {
+        return Err(STATUS_OBJECT_TYPE_MISMATCH);
     }
+    // FILE_READ_DATA 1, FILE_WRITE_DATA 2, FILE_APPEND_DATA 4.
+    let granted = match data {
+        Data::Read => entry.access & 1 != 0,
+        Data::Write => entry.access & 6 != 0,
+        Data::Control(code) | Data::Internal(code) => entry.access & 3 & (code >> 14 & 3) == code >> 14 & 3,
+    };
+    if granted || cx.thread().previous_mode == 0 { Ok(Gva::new(entry.object)) } else { Err(STATUS_ACCESS_DENIED) }
+}
+
+/// Whether the running thread may write the whole buffer: a user-mode request is probed, as
+/// ProbeForWrite does.
+fn may_write(cx: &Machine, buffer: (u64, u32)) -> bool {
+    let (at, length) = (buffer.0, u64::from(buffer.1));
+    if length == 0 || cx.thread().previous_mode == 0 {
+        return true;
+    }
+    at.checked_add(length).is_some_and(|end| end <= cx.build.user_probe_address)
+        && cx.memory.check(at, length, Access::Write, Privilege::User).is_ok()
 }
 
 /// An IRP, its first stack location, and the device it goes to.
 type Built = (Gva<IRP>, Gva<IO_STACK_LOCATION>, Gva<DEVICE_OBJECT>);
 
+/// `IRP.Flags` of a request: `IRP_CREATE_OPERATION`, `IRP_CLOSE_OPERATION`, `IRP_READ_OPERATION`,
+/// `IRP_WRITE_OPERATION` with `IRP_DEFER_IO_COMPLETION`, and `IRP_SYNCHRONOUS_API`, from wdm.h.
+const fn irp_flags(major: u8) -> u32 {
+    match major {
+        major::CREATE => 0x0884,
+        major::CLEANUP | major::CLOSE => 0x0404,
+        major::READ => 0x0900,
+        major::WRITE => 0x0a00,
+        _ => 0,
+    }
+}
+
 /// An IRP for the top of the file's device stack, its first location filled.
-fn build(
+pub(super) fn build(
     cx: &mut Machine,
     file: Gva<FILE_OBJECT>,
     major: u8,
@@ -90,8 +113,10 @@ fn build(
     let Some(irp) = irp::allocate(cx, depth.max(1) as u8, 0) else { return Ok(None) };
     let stack = irp::next_location(cx, irp)?;
     let thread = cx.thread().object;
-    let mode = cx.thread().previous_mode;
+    // Cleanup and close are the system's own requests.
+    let mode = if matches!(major, major::CLEANUP | major::CLOSE) { 0 } else { cx.thread().previous_mode };
     let m = &mut cx.memory;
+    m.set(irp, IRP::Flags, irp_flags(major))?;
     m.set(stack, IO_STACK_LOCATION::MajorFunction, major)?;
     m.set(stack, IO_STACK_LOCATION::FileObject, file)?;
     m.set(irp, IRP::RequestorMode, mode as i8)?;
@@ -103,7 +128,10 @@ fn build(
         transfer: Transfer::None,
         file: file.raw(),
         done: None,
+        detached: false,
         number: None,
+        holds_file: false,
+        marked: false,
     };
     cx.io.operations.insert(irp, operation);
     Ok(Some((irp, stack, top)))
@@ -111,141 +139,82 @@ fn build(
 
 /// Sends an IRP of our own and waits until it is complete. Gives its status.
 #[resumable]
-fn send_and_wait(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> NTSTATUS {
-    let returned: NTSTATUS = host!(send(device, irp));
+pub(super) fn send_and_wait(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> NTSTATUS {
+    host!(send(device, irp));
     while cx.io.operations.get(&irp).is_some_and(|o| o.done.is_none()) {
-        if returned != STATUS_PENDING {
-            let text = format!("a dispatch routine returned {returned} but has not completed the IRP {:#x}", irp.raw());
-            cx.report("irp/not-completed", crate::machine::finding::Severity::Error, text);
-        }
         wait!(Wait::On(Key::new("irp-done", irp.raw())));
     }
     let status = cx.io.operations.get(&irp).and_then(|o| o.done).map_or(0, |(s, _)| s);
     NTSTATUS(status)
 }
 
-/// IoCallDriver as a routine that can be waited for.
+/// `SL_PENDING_RETURNED`.
+const SL_PENDING_RETURNED: u8 = 1;
+
+/// What the top driver's dispatch routine returned must fit what it did with the IRP ("Returning
+/// STATUS_PENDING", "Completing an IRP in a Dispatch Routine"). `location` is the driver's stack location.
+fn check_returned(cx: &mut Machine, irp: Gva<IRP>, entry: u64, location: Gva<IO_STACK_LOCATION>, returned: NTSTATUS) {
+    let Some(operation) = cx.io.operations.get(&irp) else { return };
+    let (done, marked) = match operation.done {
+        Some((status, _)) => (Some(NTSTATUS(status)), operation.marked),
+        None => {
+            let control = cx.memory.peek(location.at(IO_STACK_LOCATION::Control)).unwrap_or(0);
+            (None, control & SL_PENDING_RETURNED != 0)
+        }
+    };
+    let at = irp.raw();
+    let (rule, text) = match done {
+        _ if returned == STATUS_PENDING && !marked => (
+            "irp/pending-not-marked",
+            format!("a dispatch routine returned STATUS_PENDING without IoMarkIrpPending for the IRP {at:#x}"),
+        ),
+        None if returned != STATUS_PENDING => (
+            "irp/not-completed",
+            format!("a dispatch routine returned {returned} but has neither completed the IRP {at:#x} nor marked it pending"),
+        ),
+        Some(_) if returned != STATUS_PENDING && marked => (
+            "irp/marked-not-pending",
+            format!("a dispatch routine marked the IRP {at:#x} pending but returned {returned}"),
+        ),
+        Some(status) if returned != STATUS_PENDING && returned != status => (
+            "irp/status-mismatch",
+            format!("a dispatch routine returned {returned}, but completed the IRP {at:#x} with {status}"),
+        ),
+        _ => return,
+    };
+    cx.report_at(rule, Severity::Error, text, entry);
+}
+
+/// IoCallDriver for a request of our own, with a look at what the driver's dispatch routine returned.
 #[resumable]
-pub fn send(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> Result<Flow, Fault> {
+pub fn send(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> Result<NTSTATUS, Fault> {
+    let location: Gva<IO_STACK_LOCATION> = irp::next_location(cx, irp)?;
+    let driver = cx.memory.get(device, DEVICE_OBJECT::DriverObject)?;
+    let major = cx.memory.get(location, IO_STACK_LOCATION::MajorFunction)?;
+    let table = driver.at(DRIVER_OBJECT::MajorFunction);
+    let entry: u64 = cx.memory.read(element(table, u64::from(major).min(27)))?.raw();
+    let level: u8 = cx.irql();
+    let returned: NTSTATUS = host!(forward(device, irp));
+    if cx.irql() != level {
+        let text = format!("a dispatch routine was called at IRQL {level} and returned at {}", cx.irql());
+        cx.report_at("irql/dispatch-routine", Severity::Error, text, entry);
+        cx.set_irql(level);
+    }
+    check_returned(cx, irp, entry, location, returned);
+    Ok(returned)
+}
+
+/// IoCallDriver as a routine that can be called.
+#[resumable]
+pub fn forward(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> Result<Flow, Fault> {
     irp::call_driver(cx, device, irp)
 }
 
 /// Takes the result of a finished IRP of our own and frees it.
-fn reap(cx: &mut Machine, irp: Gva<IRP>) -> (u32, u64) {
+pub(super) fn reap(cx: &mut Machine, irp: Gva<IRP>) -> (u32, u64) {
     let done = cx.io.operations.remove(&irp).and_then(|o| o.done).unwrap_or((0, 0));
     irp::free(cx, irp);
     done
-}
-
-/// Opens a file for a process; the result is kept under the request's number. Gives the status.
-#[resumable]
-pub fn create_file(cx: &mut Machine, path: String, access: u32, share: u32, options: u32, overlapped: bool) -> Result<Flow, Fault> {
-    let Some(found) = cx.lookup_path(&path) else {
-        return Ok(Flow::Return(u64::from(STATUS_OBJECT_NAME_NOT_FOUND.0)));
-    };
-    let device: Gva<DEVICE_OBJECT> = Gva::new(found.body);
-    let rest: String = found.rest;
-    let extra = 2 * (rest.len() as u64 + 1) + IO_SECURITY_CONTEXT::SIZE + 16;
-    let Some(body) = cx.create_object(Kind::File, FILE_OBJECT::SIZE + extra, "", 0) else {
-        return Ok(Flow::Return(u64::from(STATUS_INSUFFICIENT_RESOURCES.0)));
-    };
-    let file: Gva<FILE_OBJECT> = body.cast();
-    let context: Gva<IO_SECURITY_CONTEXT> = body.byte_add(FILE_OBJECT::SIZE.next_multiple_of(16)).cast();
-    let text = context.cast::<u8>().byte_add(IO_SECURITY_CONTEXT::SIZE);
-    let units: Vec<u8> = rest.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    cx.memory.write_bytes(text, &units)?;
-    let name = file.at(FILE_OBJECT::FileName);
-    let m = &mut cx.memory;
-    m.set(name, UNICODE_STRING::Length, units.len() as u16)?;
-    m.set(name, UNICODE_STRING::MaximumLength, units.len() as u16)?;
-    m.set(name, UNICODE_STRING::Buffer, if units.is_empty() { Gva::NULL } else { text.cast() })?;
-    m.set(file, FILE_OBJECT::Type, IO_TYPE_FILE)?;
-    m.set(file, FILE_OBJECT::Size, FILE_OBJECT::SIZE as i16)?;
-    m.set(file, FILE_OBJECT::DeviceObject, device)?;
-    m.set(file, FILE_OBJECT::Flags, if overlapped { 0 } else { FO_SYNCHRONOUS_IO })?;
-    m.set(file, FILE_OBJECT::ReadAccess, u8::from(access & 1 != 0))?;
-    m.set(file, FILE_OBJECT::WriteAccess, u8::from(access & 2 != 0))?;
-    m.set(context, IO_SECURITY_CONTEXT::DesiredAccess, access)?;
-    initialize_header(cx, file.at(FILE_OBJECT::Lock).cast(), kind::EVENT_SYNCHRONIZATION, KEVENT::SIZE, 0)?;
-    initialize_header(cx, file.at(FILE_OBJECT::Event).cast(), kind::EVENT_NOTIFICATION, KEVENT::SIZE, 0)?;
-    let count: i32 = cx.memory.get(device, DEVICE_OBJECT::ReferenceCount)?;
-    cx.memory.set(device, DEVICE_OBJECT::ReferenceCount, count + 1)?;
-    cx.reference_object(device.raw());
-    let Some((built, stack, top)) = build(cx, file, major::CREATE)? else {
-        return Ok(Flow::Return(u64::from(STATUS_INSUFFICIENT_RESOURCES.0)));
-    };
-    let irp: Gva<IRP> = built;
-    let m = &mut cx.memory;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Create_SecurityContext, context)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Create_Options, options)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Create_ShareAccess, share as u16)?;
-    let status: NTSTATUS = host!(send_and_wait(top, irp));
-    reap(cx, irp);
-    if status.is_error() {
-        drop_file(cx, file)?;
-        {
-            let thread = cx.thread().id;
-            cx.io.user.note(thread, 0);
-        }
-        return Ok(Flow::Return(u64::from(status.0)));
-    }
-    let flags = cx.memory.get(file, FILE_OBJECT::Flags)?;
-    cx.memory.set(file, FILE_OBJECT::Flags, flags | FO_HANDLE_CREATED)?;
-    let process: ProcessId = cx.thread().process;
-    let handle = handles::open(cx, file.raw(), access, process, false);
-    // The handle holds the reference from now on.
-    cx.dereference_object(file.raw());
-    {
-            let thread = cx.thread().id;
-            cx.io.user.note(thread, handle);
-        }
-    Ok(Flow::Return(u64::from(status.0)))
-}
-
-/// The file object goes: the device loses its reference.
-fn drop_file(cx: &mut Machine, file: Gva<FILE_OBJECT>) -> Result<(), Fault> {
-    let device = cx.memory.get(file, FILE_OBJECT::DeviceObject)?;
-    let count: i32 = cx.memory.get(device, DEVICE_OBJECT::ReferenceCount)?;
-    cx.memory.set(device, DEVICE_OBJECT::ReferenceCount, count - 1)?;
-    cx.delete_object(file.raw());
-    cx.dereference_object(device.raw());
-    Ok(())
-}
-
-/// Closes a handle; with the last one cleanup and close go to the driver. Gives the status.
-#[resumable]
-pub fn close_handle(cx: &mut Machine, handle: u64) -> Result<Flow, Fault> {
-    let Some((taken, last)) = handles::take(cx, handle) else {
-        return Ok(Flow::Return(u64::from(STATUS_INVALID_HANDLE.0)));
-    };
-    let object: u64 = taken;
-    let file: Gva<FILE_OBJECT> = Gva::new(object);
-    let is_file = matches!(cx.ob.objects.get(&object).map(|o| &o.kind), Some(Kind::File));
-    if is_file && last {
-        if let Some((built, _, top)) = build(cx, file, major::CLEANUP)? {
-            let irp: Gva<IRP> = built;
-            host!(send_and_wait(top, irp));
-            reap(cx, irp);
-        }
-    }
-    let count = cx.dereference_object(object);
-    let is_file = matches!(cx.ob.objects.get(&object).map(|o| &o.kind), Some(Kind::File));
-    if is_file && count.is_some_and(|c| c <= 0) {
-        host!(close_file(file));
-    }
-    Ok(Flow::Return(0))
-}
-
-/// The last reference to a file is gone: the driver gets its close request.
-#[resumable]
-pub fn close_file(cx: &mut Machine, file: Gva<FILE_OBJECT>) -> Result<(), Fault> {
-    if let Some((built, _, top)) = build(cx, file, major::CLOSE)? {
-        let irp: Gva<IRP> = built;
-        host!(send_and_wait(top, irp));
-        reap(cx, irp);
-    }
-    drop_file(cx, file)?;
-    Ok(())
 }
 
 /// What is left of preparing a request.
@@ -255,6 +224,8 @@ pub struct Prepared {
     pub irp: Gva<IRP>,
     /// Where it goes.
     pub device: Gva<DEVICE_OBJECT>,
+    /// The file; the request holds a reference to it.
+    pub file: Gva<FILE_OBJECT>,
 }
 
 /// Builds the IRP of a read, write or ioctl with its buffers.
@@ -262,7 +233,7 @@ pub struct Prepared {
 /// # Errors
 /// The outer error is a fault of a kernel structure; the inner one the status that the user gets.
 pub fn prepare(cx: &mut Machine, handle: u64, buffers: &Buffers) -> Result<Result<Prepared, NTSTATUS>, Fault> {
-    let file = match file_of(cx, handle) {
+    let file = match file_of(cx, handle, &buffers.data) {
         Ok(file) => file,
         Err(status) => return Ok(Err(status)),
     };
@@ -270,13 +241,14 @@ pub fn prepare(cx: &mut Machine, handle: u64, buffers: &Buffers) -> Result<Resul
         Data::Read => major::READ,
         Data::Write => major::WRITE,
         Data::Control(_) => major::DEVICE_CONTROL,
+        Data::Internal(_) => major::INTERNAL_DEVICE_CONTROL,
     };
     cx.memory.set(file.at(FILE_OBJECT::Event).cast(), crate::layout::DISPATCHER_HEADER::SignalState, 0)?;
     let Some((irp, stack, device)) = build(cx, file, code)? else {
         return Ok(Err(STATUS_INSUFFICIENT_RESOURCES));
     };
     let filled = match buffers.data {
-        Data::Control(control) => fill_control(cx, irp, stack, control, buffers)?,
+        Data::Control(control) | Data::Internal(control) => fill_control(cx, irp, stack, control, buffers)?,
         _ => fill_transfer(cx, irp, stack, device, buffers)?,
     };
     if let Err(status) = filled {
@@ -284,7 +256,12 @@ pub fn prepare(cx: &mut Machine, handle: u64, buffers: &Buffers) -> Result<Resul
         irp::free(cx, irp);
         return Ok(Err(status));
     }
-    Ok(Ok(Prepared { irp, device }))
+    // The request keeps the file: closing its last handle meanwhile sends cleanup, not yet close.
+    cx.reference_object(file.raw());
+    if let Some(operation) = cx.io.operations.get_mut(&irp) {
+        operation.holds_file = true;
+    }
+    Ok(Ok(Prepared { irp, device, file }))
 }
 
 fn set_transfer(cx: &mut Machine, irp: Gva<IRP>, transfer: Transfer) {
@@ -296,7 +273,10 @@ fn set_transfer(cx: &mut Machine, irp: Gva<IRP>, transfer: Transfer) {
 /// A system buffer with the user's input in it.
 fn system_buffer(cx: &mut Machine, input: (u64, u32), size: u32) -> Result<Result<Gva, NTSTATUS>, Fault> {
     let process = cx.thread().process;
-    let Some(bytes) = cx.user_read(process, input.0, u64::from(input.1)) else {
+    let end = input.0.checked_add(u64::from(input.1));
+    let outside = cx.thread().previous_mode != 0 && end.is_none_or(|e| e > cx.build.user_probe_address);
+    let bytes = if outside && input.1 != 0 { None } else { cx.user_read(process, input.0, u64::from(input.1)) };
+    let Some(bytes) = bytes else {
         return Ok(Err(STATUS_ACCESS_VIOLATION));
     };
     if size == 0 {
@@ -317,7 +297,8 @@ fn lock_buffer(cx: &mut Machine, irp: Gva<IRP>, buffer: (u64, u32), write: bool)
     let Some(mdl) = crate::mm::mdl::create_for_buffer(cx, buffer.0, buffer.1, 0) else {
         return Ok(Err(STATUS_INSUFFICIENT_RESOURCES));
     };
-    if !crate::mm::mdl::probe_and_lock(cx, mdl, true, write)? {
+    let user = cx.thread().previous_mode != 0;
+    if !crate::mm::mdl::probe_and_lock(cx, mdl, user, write)? {
         crate::mm::mdl::free(cx, mdl)?;
         return Ok(Err(STATUS_ACCESS_VIOLATION));
     }
@@ -340,6 +321,9 @@ fn fill_control(
     match code & 3 {
         // METHOD_BUFFERED: one buffer for both directions.
         0 => {
+            if !may_write(cx, output) {
+                return Ok(Err(STATUS_ACCESS_VIOLATION));
+            }
             let system = match system_buffer(cx, input, input.1.max(output.1))? {
                 Ok(at) => at,
                 Err(status) => return Ok(Err(status)),
@@ -393,6 +377,9 @@ fn fill_transfer(
     m.set(irp, IRP::UserBuffer, Gva::new(buffer.0))?;
     let flags = m.get(device, DEVICE_OBJECT::Flags)?;
     if flags & DO_BUFFERED_IO != 0 {
+        if !write && !may_write(cx, buffer) {
+            return Ok(Err(STATUS_ACCESS_VIOLATION));
+        }
         let input = if write { buffer } else { (0, 0) };
         let system = match system_buffer(cx, input, buffer.1)? {
             Ok(at) => at,
@@ -414,23 +401,21 @@ fn fill_transfer(
     struct TransferAndWait;
 )]
 pub fn transfer(cx: &mut Machine, handle: u64, buffers: Buffers) -> Result<NTSTATUS, Fault> {
+    {
+        let thread = cx.thread().id;
+        cx.io.user.note(thread, 0);
+    }
     let prepared: Prepared = match prepare(cx, handle, &buffers)? {
         Ok(prepared) => prepared,
-        Err(status) => {
-            {
-            let thread = cx.thread().id;
-            cx.io.user.note(thread, 0);
-        }
-            return Ok(status);
-        }
+        Err(status) => return Ok(status),
     };
     let irp: Gva<IRP> = prepared.irp;
     let status: NTSTATUS = host!(send_and_wait(prepared.device, irp));
-    let (_, information) = reap(cx, irp);
-    {
-            let thread = cx.thread().id;
-            cx.io.user.note(thread, information);
-        }
+    let (_, done) = reap(cx, irp);
+    let information: u64 = done;
+    host!(super::open::release(prepared.file.raw()));
+    let thread = cx.thread().id;
+    cx.io.user.note(thread, information);
     Ok(status)
 }
 

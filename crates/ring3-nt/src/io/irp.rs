@@ -15,6 +15,28 @@ const TAG: u32 = u32::from_le_bytes(*b"Irp ");
 /// `IRP.Type`: IO_TYPE_IRP.
 pub const IO_TYPE_IRP: i16 = 6;
 
+/// `IRP.Flags` bits of wdm.h.
+pub mod flag {
+    /// A synchronous API.
+    pub const SYNCHRONOUS_API: u32 = 0x4;
+    /// Made by IoMakeAssociatedIrp.
+    pub const ASSOCIATED_IRP: u32 = 0x8;
+    /// There is a system buffer.
+    pub const BUFFERED_IO: u32 = 0x10;
+    /// The system buffer is freed at the end.
+    pub const DEALLOCATE_BUFFER: u32 = 0x20;
+    /// The system buffer is copied to the requestor's at the end.
+    pub const INPUT_OPERATION: u32 = 0x40;
+    /// A create request.
+    pub const CREATE_OPERATION: u32 = 0x80;
+    /// A read request.
+    pub const READ_OPERATION: u32 = 0x100;
+    /// A write request.
+    pub const WRITE_OPERATION: u32 = 0x200;
+    /// A close request.
+    pub const CLOSE_OPERATION: u32 = 0x400;
+}
+
 /// `IRP_MJ_*` names, by code.
 const MAJOR: [&str; 28] = [
     "CREATE",
@@ -87,6 +109,7 @@ pub fn allocate(cx: &mut Machine, stack: u8, owner: u64) -> Option<Gva<IRP>> {
 
 /// Frees an IRP.
 pub fn free(cx: &mut Machine, irp: Gva<IRP>) {
+    cx.io.threaded.remove(&irp);
     if cx.io.irps.remove(&irp).is_none() {
         cx.report("irp/bad-free", Severity::Error, format!("{:#x} is not an IRP that can be freed", irp.raw()));
         return;
@@ -196,6 +219,10 @@ impl Irps {
     #[page("wdm/nf-wdm-iofreeirp")]
     #[irql(..=DISPATCH_LEVEL)]
     fn IoFreeIrp(cx: &mut Machine, Irp: Gva<IRP>) {
+        if cx.io.threaded.contains_key(&Irp) {
+            let text = format!("the IRP {:#x} belongs to its thread: the I/O manager frees it, not IoFreeIrp", Irp.raw());
+            cx.report("irp/freed-threaded", Severity::Error, text);
+        }
         free(cx, Irp);
     }
 
@@ -214,31 +241,5 @@ impl Irps {
         let stack: i8 = cx.memory.get(Irp, IRP::StackCount)?;
         initialize(cx, Irp, u64::from(size), stack.max(0) as u8)?;
         cx.memory.set(Irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status, Status)
-    }
-
-    /// Cancels an IRP: calls its cancel routine, if it has one.
-    #[page("wdm/nf-wdm-iocancelirp")]
-    #[irql(..=DISPATCH_LEVEL)]
-    #[returns(bool)]
-    fn IoCancelIrp(cx: &mut Machine, Irp: Gva<IRP>) -> Result<Flow, Fault> {
-        cx.memory.get(Irp, IRP::Cancel)?;
-        Ok(Flow::Become(super::complete::cancel_irp(Irp)))
-    }
-
-    /// Takes the system-wide cancel lock.
-    #[page("wdm/nf-wdm-ioacquirecancelspinlock")]
-    #[irql(..=DISPATCH_LEVEL)]
-    fn IoAcquireCancelSpinLock(cx: &mut Machine, Irql: Gva<u8>) -> Result<(), Fault> {
-        let level = cx.irql();
-        cx.memory.write(Irql, level)?;
-        cx.set_irql(crate::export::irql::DISPATCH_LEVEL);
-        Ok(())
-    }
-
-    /// Gives the system-wide cancel lock back.
-    #[page("wdm/nf-wdm-ioreleasecancelspinlock")]
-    #[irql(DISPATCH_LEVEL)]
-    fn IoReleaseCancelSpinLock(cx: &mut Machine, Irql: u8) {
-        cx.set_irql(Irql);
     }
 }

@@ -1,11 +1,24 @@
 //! The I/O manager.
 
+pub mod attach;
+pub mod queue;
+pub mod build;
+pub mod cancel;
 pub mod complete;
+pub mod csq;
 pub mod device;
 pub mod driver;
+pub mod exit;
 pub mod file;
+pub mod finish;
 pub mod irp;
+pub mod private;
+pub mod remove_lock;
+pub mod open;
 pub mod user;
+pub mod work_item;
+pub mod work_items_left;
+pub mod zw_file;
 
 use std::collections::BTreeMap;
 
@@ -65,8 +78,14 @@ pub struct Operation {
     pub file: u64,
     /// Status and information, once it is complete.
     pub done: Option<(u32, u64)>,
+    /// Nobody waits: the end goes to the IRP's status block and event.
+    pub detached: bool,
     /// The user's request number, for requests that nobody waits for.
     pub number: Option<u64>,
+    /// Whether the request holds a reference to its file.
+    pub holds_file: bool,
+    /// Whether the request was marked pending when it ended.
+    pub marked: bool,
 }
 
 /// State of the I/O manager.
@@ -80,6 +99,10 @@ pub struct State {
     pub operations: BTreeMap<Gva<IRP>, Operation>,
     /// IRPs that exist, with who allocated them.
     pub irps: BTreeMap<Gva<IRP>, u64>,
+    /// IRPs that belong to a thread: those of IoBuildDeviceIoControlRequest and its like.
+    pub threaded: BTreeMap<Gva<IRP>, ThreadId>,
+    /// The processor that holds the cancel spin lock.
+    pub cancel_lock: Option<u64>,
     /// User requests.
     pub user: user::Requests,
     /// Number of the next device without a name.

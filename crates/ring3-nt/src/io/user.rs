@@ -10,13 +10,14 @@ use ring3_macros::resumable;
 use ring3_memory::{Gva, PageFlags};
 
 use super::file::{self, Buffers};
+use super::open::{self, Open};
 use crate::Machine;
-use crate::flow::{Flow, Key};
+use crate::flow::{Flow, Key, Wall};
 use crate::layout::IRP;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
 use crate::mm::space::{PAGE, data};
-use crate::ntstatus::{NTSTATUS, STATUS_PENDING, STATUS_SUCCESS};
+use crate::ntstatus::{NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS};
 
 /// What an application asks for.
 #[derive(Clone, Hash, Debug, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub enum UserRequest {
     StartDriver(usize),
     /// Unload driver number n.
     UnloadDriver(usize),
+    /// End the process: what it has in flight is cancelled and waited for, its handles are closed, its
+    /// threads end.
+    Exit,
 }
 
 /// What came of a request.
@@ -75,28 +79,48 @@ impl Requests {
     pub fn note(&mut self, thread: ThreadId, value: u64) {
         self.notes.insert(thread, value);
     }
+
+    /// That second result.
+    #[must_use]
+    pub fn noted(&self, thread: ThreadId) -> u64 {
+        self.notes.get(&thread).copied().unwrap_or(0)
+    }
 }
 
 /// First address given to user buffers.
 const FIRST_USER_ADDRESS: u64 = 0x1000_0000;
 
 /// The life of a user thread: carry out requests, one after another.
-#[resumable]
-pub fn user_thread(cx: &mut Machine) {
+#[resumable(
+    fn wall(&self) -> Option<Wall> {
+        // SYSTEM_THREAD_EXCEPTION_NOT_HANDLED for system threads, SYSTEM_SERVICE_EXCEPTION for requests of
+        // user mode.
+        Some(Wall::Bugcheck(if self.process == ProcessId::SYSTEM { 0x7e } else { 0x3b }))
+    }
+)]
+pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
     let thread: ThreadId = cx.thread().id;
     loop {
         while cx.io.user.queues.get(&thread).is_none_or(VecDeque::is_empty) {
+            if cx.process().exited {
+                return Flow::ThreadEnd;
+            }
             wait!(Wait::On(Key::new("user-thread", u64::from(thread.0))));
         }
         let Some((next, request)) = cx.io.user.queues.get_mut(&thread).and_then(VecDeque::pop_front) else {
             continue;
         };
         let number: u64 = next;
+        if cx.process().exited {
+            cx.io.user.results.insert(number, UserResult { status: STATUS_PROCESS_IS_TERMINATING, information: 0 });
+            cx.wake(Key::new("user-request", number));
+            continue;
+        }
         cx.thread_mut().previous_mode = u8::from(cx.thread().user);
         cx.io.user.note(thread, 0);
         let status: NTSTATUS = host!(carry_out(number, request));
         cx.thread_mut().previous_mode = 0;
-        let information = cx.io.user.notes.get(&thread).copied().unwrap_or(0);
+        let information = cx.io.user.noted(thread);
         cx.io.user.results.entry(number).or_insert(UserResult { status, information });
         cx.wake(Key::new("user-request", number));
     }
@@ -107,18 +131,19 @@ pub fn user_thread(cx: &mut Machine) {
 fn carry_out(cx: &mut Machine, number: u64, request: UserRequest) -> Flow {
     match request {
         UserRequest::Open { path, access, share, options, overlapped } => {
-            Flow::Become(file::create_file(path, access, share, options, overlapped))
+            Flow::Become(open::create_file(Open { path, access, share, options, overlapped, kernel_handle: false }))
         }
-        UserRequest::Close(handle) => Flow::Become(file::close_handle(handle)),
+        UserRequest::Close(handle) => Flow::Become(open::close_handle(handle)),
         UserRequest::Transfer(handle, buffers) => Flow::Become(file::transfer(handle, buffers)),
         UserRequest::Start(handle, buffers) => Flow::Become(start(number, handle, buffers)),
         UserRequest::Cancel(started) => match cx.io.user.started.get(&started) {
-            Some(irp) => Flow::Become(super::complete::cancel_irp(*irp)),
-            None => Flow::Return(0),
+            Some(irp) => Flow::Become(cancel_one(*irp)),
+            None => Flow::Return(u64::from(STATUS_NOT_FOUND.0)),
         },
         UserRequest::CancelAll(handle) => Flow::Become(cancel_all(handle)),
         UserRequest::StartDriver(driver) => Flow::Become(super::driver::start_driver(driver)),
         UserRequest::UnloadDriver(driver) => Flow::Become(super::driver::unload_driver(driver)),
+        UserRequest::Exit => Flow::Become(super::exit::exit_process()),
     }
 }
 
@@ -143,9 +168,21 @@ fn start(cx: &mut Machine, number: u64, handle: u64, buffers: Buffers) -> Result
 pub(super) fn finish_async(cx: &mut Machine, number: u64, irp: Gva<IRP>, status: NTSTATUS, information: u64) {
     cx.io.user.results.insert(number, UserResult { status, information });
     cx.io.user.started.remove(&number);
-    cx.io.operations.remove(&irp);
+    if let Some(operation) = cx.io.operations.remove(&irp)
+        && operation.holds_file
+    {
+        open::release_later(cx, operation.file, operation.process);
+    }
     super::irp::free(cx, irp);
     cx.wake(Key::new("user-request", number));
+}
+
+/// Cancels one request.
+#[resumable]
+fn cancel_one(cx: &mut Machine, irp: Gva<IRP>) -> NTSTATUS {
+    let _ = &cx;
+    host!(super::cancel::cancel_irp(irp));
+    STATUS_SUCCESS
 }
 
 /// Cancels what this process has in flight on a handle.
@@ -162,7 +199,7 @@ fn cancel_all(cx: &mut Machine, handle: u64) -> NTSTATUS {
         .collect();
     while let Some(irp) = irps.pop() {
         if cx.io.operations.contains_key(&irp) {
-            host!(super::complete::cancel_irp(irp));
+            host!(super::cancel::cancel_irp(irp));
         }
     }
     STATUS_SUCCESS
@@ -172,7 +209,7 @@ impl Machine {
     /// A new thread of a process that carries out requests.
     pub fn create_user_thread(&mut self, process: ProcessId) -> Option<ThreadId> {
         let name = self.processes.get(&process).map_or_else(String::new, |p| p.name.clone());
-        self.create_thread(process, &name, user_thread())
+        self.create_thread(process, &name, user_thread(process))
     }
 
     /// Gives a thread a request; the result comes under the number.

@@ -10,7 +10,10 @@ use crate::layout::{KTHREAD, LARGE_INTEGER};
 use crate::machine::time::{QPC_FREQUENCY, TICK};
 
 /// Changes one of the counters that hold off APCs: negative while inside a region.
-fn region(cx: &mut Machine, special: bool, by: i16) -> Result<(), Fault> {
+///
+/// # Errors
+/// A fault if the thread object cannot be used.
+pub fn region(cx: &mut Machine, special: bool, by: i16) -> Result<(), Fault> {
     let thread = cx.thread().object.cast::<KTHREAD>();
     let field = if special { KTHREAD::SpecialApcDisable } else { KTHREAD::KernelApcDisable };
     let value: i16 = cx.memory.get(thread, field)?;

@@ -13,7 +13,7 @@ use super::stubs::Target;
 use super::thread::{Frame, HOST_FRAME, ThreadState};
 use super::{Machine, SCRUBBED, Stop};
 use crate::export::Call;
-use crate::flow::{Exception, Flow, IntoFlow, Kont};
+use crate::flow::{Exception, Flow, Kont};
 
 /// Where a host routine runs.
 #[derive(Clone, Copy, Debug)]
@@ -222,12 +222,13 @@ impl Machine {
                 self.processor_mut().cpu.rip = stub;
                 self.not_modelled_export(&name, rsp);
             }
-            Target::Special(_) if stub == self.stubs.invalid_device_request => {
-                let irp = self.processor().cpu.gpr[RDX];
-                let flow = crate::io::irp::invalid_device_request(self, Gva::new(irp)).into_flow();
-                self.apply(flow, Site { rsp, stub, export: None });
-            }
-            Target::Special(_) => self.hardware_exception(6, 0, 0),
+            Target::Special(name) => match crate::io::private::call(self, name) {
+                Some(flow) => {
+                    self.apply(flow, Site { rsp, stub, export: None });
+                    self.after_host_call();
+                }
+                None => self.hardware_exception(6, 0, 0),
+            },
         }
     }
 
@@ -329,7 +330,7 @@ impl Machine {
         let caller = self.memory.read(Gva::<u64>::new(rsp)).unwrap_or(0);
         let cpu = &self.processor().cpu;
         let args = [cpu.gpr[RCX], cpu.gpr[RDX], cpu.gpr[R8], cpu.gpr[R9]];
-        let place = self.place(caller.wrapping_sub(1));
+        let place = self.return_place(caller);
         self.stop = Some(Stop::NotModelled {
             what: name.to_owned(),
             caller: place,
@@ -340,7 +341,7 @@ impl Machine {
 
     fn not_modelled(&mut self, what: String, rsp: u64) {
         let caller = self.memory.read(Gva::<u64>::new(rsp)).unwrap_or(0);
-        let place = self.place(caller.wrapping_sub(1));
+        let place = self.return_place(caller);
         self.stop =
             Some(Stop::NotModelled { what, caller: place, arguments: Vec::new(), stack: self.stack_trace() });
     }

@@ -82,6 +82,7 @@ impl Machine {
             ps: crate::ps::State::default(),
             se: crate::se::State::default(),
             dbg: crate::dbg::State::default(),
+            rtl: crate::rtl::State::default(),
             layers: super::layer::Layers::default(),
             decider: Box::new(Seeded::new(config.seed)),
             engine: EngineSlot::default(),

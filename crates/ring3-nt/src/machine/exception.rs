@@ -209,7 +209,7 @@ impl Machine {
         if own.contains(&frame.stub) || handler == Some(frame.stub) || frame.kont.wall().is_some() {
             return;
         }
-        let name = self.stubs.name_of(frame.stub).unwrap_or_default();
+        let name = self.stubs.name_of(frame.stub, frame.stub).unwrap_or_default();
         let routine = if frame.stub == self.stubs.host_call { frame.kont.at().routine.to_owned() } else { name };
         let text = format!("an exception was unwound through {routine}, which had not finished");
         self.report("exception/through-kernel", Severity::Error, text);

@@ -163,6 +163,8 @@ pub struct Machine {
     pub se: crate::se::State,
     /// Debug output.
     pub dbg: crate::dbg::State,
+    /// Run-time library.
+    pub rtl: crate::rtl::State,
     /// Structures of the layers above the kernel.
     pub layers: layer::Layers,
     pub(crate) decider: Box<dyn Decider>,
@@ -367,6 +369,7 @@ impl Machine {
         self.ps.hash(&mut h);
         self.se.hash(&mut h);
         self.dbg.hash(&mut h);
+        self.rtl.hash(&mut h);
         self.layers.hash(&mut h);
         self.wait_numbers.hash(&mut h);
         h.finish()

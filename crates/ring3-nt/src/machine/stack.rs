@@ -28,20 +28,32 @@ impl Machine {
     /// Where an address is.
     #[must_use]
     pub fn place(&self, address: u64) -> Place {
-        let Some(module) = self.modules.at(address) else {
+        self.place_of(address, address)
+    }
+
+    /// Where a return address is: it belongs to the call before it, which may be the last instruction of
+    /// its function.
+    #[must_use]
+    pub fn return_place(&self, address: u64) -> Place {
+        self.place_of(address, address.wrapping_sub(1))
+    }
+
+    /// Names `address`, with the function and line of `within`.
+    fn place_of(&self, address: u64, within: u64) -> Place {
+        let Some(module) = self.modules.at(within) else {
             return Place { address, ..Place::default() };
         };
-        let rva = address - module.base;
-        let symbol = self.stubs.name_of(address).or_else(|| {
-            let symbol = module.symbols.as_ref()?.function_at(rva as u32)?;
-            let offset = rva.wrapping_sub(u64::from(symbol.rva));
-            Some(if offset == 0 { symbol.name.clone() } else { format!("{}+{offset:#x}", symbol.name) })
+        let symbols = module.symbols.as_ref();
+        let at = (within - module.base) as u32;
+        let rva = address.wrapping_sub(module.base);
+        let symbol = self.stubs.name_of(within, address).or_else(|| {
+            let symbol = symbols?.function_at(at)?;
+            Some(match rva.wrapping_sub(u64::from(symbol.rva)) {
+                0 => symbol.name,
+                offset => format!("{}+{offset:#x}", symbol.name),
+            })
         });
-        let source = module
-            .symbols
-            .as_ref()
-            .and_then(|s| s.line_at(rva as u32))
-            .map(|l| format!("{}:{}", l.file, l.line));
+        let source = symbols.and_then(|s| s.line_at(at)).map(|l| format!("{}:{}", l.file, l.line));
         Place { address, module: module.name.clone(), rva, symbol, source }
     }
 
@@ -89,8 +101,7 @@ impl Machine {
         let mut exact = true;
         while places.len() < MAX_FRAMES && registers.rip != 0 {
             let pc = if exact { registers.rip } else { registers.rip.wrapping_sub(1) };
-            let mut place = self.place(pc);
-            place.address = registers.rip;
+            let place = self.place_of(registers.rip, pc);
             if place.module.is_empty() {
                 places.push(place);
                 // A jump to nowhere from a call: the return address is on top of the stack.

@@ -63,14 +63,15 @@ const GUEST_CODE: &[(&str, &[u8])] = &[(
 )];
 
 /// Places of the kernel's own in ntoskrnl.exe.
-const SPECIALS: [&str; 7] = [
+const SPECIALS: [&str; 8] = [
     "KiCallHost",
     "KiIdleLoop",
     "KiDpcInterrupt",
     "KiExceptionDispatch",
     "PspSystemThreadStartup",
     "KiSystemServiceUser",
-    "IopInvalidDeviceRequest",
+    crate::io::private::INVALID_DEVICE_REQUEST,
+    crate::io::private::CSQ_CANCEL_ROUTINE,
 ];
 
 /// One of the kernel's own images.
@@ -154,13 +155,13 @@ impl Stubs {
         Some((module.text + index * STUB, target.clone()))
     }
 
-    /// The name of the stub that an address lies in, with offset.
+    /// The name of the stub that `within` lies in, with the offset of `address` in it.
     #[must_use]
-    pub fn name_of(&self, address: u64) -> Option<String> {
-        let module = self.module_at(address)?;
-        let offset = address.checked_sub(module.text)?;
-        let name = module.names.get((offset / STUB) as usize)?;
-        Some(match offset % STUB {
+    pub fn name_of(&self, within: u64, address: u64) -> Option<String> {
+        let module = self.module_at(within)?;
+        let index = within.checked_sub(module.text)? / STUB;
+        let name = module.names.get(index as usize)?;
+        Some(match address.wrapping_sub(module.text + index * STUB) {
             0 => name.clone(),
             n => format!("{name}+{n:#x}"),
         })

@@ -22,7 +22,7 @@ impl Machine {
             .enumerate()
             .map(|(i, arg)| {
                 let value = (arg.show)(self, call, i);
-                if arg.name == "..." { value } else { format!("{}={value}", arg.name) }
+                if value == "..." { value } else { format!("{}={value}", arg.name) }
             })
             .collect();
         shown.join(", ")

@@ -17,7 +17,7 @@ fn dereference(cx: &mut Machine, object: u64) -> Flow {
             Flow::Return(0)
         }
         Some(count) if count <= 0 && matches!(cx.ob.objects.get(&object).map(|o| &o.kind), Some(Kind::File)) => {
-            Flow::Become(crate::io::file::close_file(Gva::new(object)))
+            Flow::Become(crate::io::open::close_file(Gva::new(object)))
         }
         Some(count) => Flow::Return(count.max(0) as u64),
     }
@@ -122,6 +122,6 @@ impl Objects {
     #[returns(NTSTATUS)]
     fn ZwClose(cx: &mut Machine, Handle: u64) -> Flow {
         let _ = &cx;
-        Flow::Become(crate::io::file::close_handle(Handle))
+        Flow::Become(crate::io::open::close_handle(Handle))
     }
 }

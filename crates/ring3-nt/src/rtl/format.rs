@@ -227,8 +227,8 @@ pub fn format(cx: &Machine, format: &[u16], args: &mut VarArgs, wide: bool) -> R
             }
             'Z' => {
                 let value = args.next(cx)?;
-                let is_wide = is_long(spec.size) || wide && spec.size != Size::Short;
-                counted(cx, value, is_wide, &spec)?
+                // %Z is an ANSI_STRING and %wZ a UNICODE_STRING, whatever the format itself is made of.
+                counted(cx, value, is_long(spec.size), &spec)?
             }
             '%' => vec![u16::from(b'%')],
             // Floating point and %n are not supported in the kernel: the text is printed as it is.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rhai::module_resolvers::FileModuleResolver;
 use rhai::{Engine, Module};
 
-use super::shared::Shared;
+use super::shared::{Outcome, Shared, mistake};
 use super::{bytes, driver, file, machine, process};
 
 /// Operations after which a script is stopped: it hangs.
@@ -16,6 +16,8 @@ const LONGEST_STRING: usize = 64 << 20;
 const LARGEST_ARRAY: usize = 64 << 20;
 /// Entries of a map.
 const LARGEST_MAP: usize = 100_000;
+/// The host's time must not pass for a script.
+const NO_SLEEP: &str = "sleep is not for scenarios; advance(milliseconds) lets virtual time pass";
 /// Depth of calls.
 const CALLS: usize = 64;
 
@@ -28,7 +30,8 @@ pub(super) fn engine(shared: &Shared, directory: &Path) -> Engine {
     engine.set_max_array_size(LARGEST_ARRAY);
     engine.set_max_map_size(LARGEST_MAP);
     engine.set_max_call_levels(CALLS);
-    engine.disable_symbol("sleep");
+    engine.register_fn("sleep", |_: i64| -> Outcome<()> { mistake(NO_SLEEP) });
+    engine.register_fn("sleep", |_: f64| -> Outcome<()> { mistake(NO_SLEEP) });
     engine.set_module_resolver(FileModuleResolver::new_with_path(directory));
     let printed = shared.clone();
     engine.on_print(move |text| say(&printed, text));

@@ -1,0 +1,133 @@
+//! Run-down protection. Documentation: wdm.h, "Run-Down Protection".
+//!
+//! Bit 0 of the count is set once the run-down has begun; each reference adds 2. Who waits for the
+//! last reference is kept here, with how many are left.
+
+use ring3_macros::{exports, resumable};
+use ring3_memory::{Fault, Gva};
+
+use crate::Machine;
+use crate::export::irql::DISPATCH_LEVEL;
+use crate::flow::{Flow, Key};
+use crate::layout::EX_RUNDOWN_REF;
+use crate::machine::finding::Severity;
+use crate::machine::wait::Wait;
+
+/// `EX_RUNDOWN_ACTIVE`.
+const ACTIVE: u64 = 1;
+/// `EX_RUNDOWN_COUNT_INC`.
+const ONE: u64 = 2;
+
+fn key(at: Gva<EX_RUNDOWN_REF>) -> Key {
+    Key::new("rundown", at.raw())
+}
+
+fn acquire(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<bool, Fault> {
+    let value = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
+    if value & ACTIVE != 0 {
+        return Ok(false);
+    }
+    cx.memory.set(at, EX_RUNDOWN_REF::Count, value.wrapping_add(ONE * u64::from(count)))?;
+    Ok(true)
+}
+
+fn release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<(), Fault> {
+    let value = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
+    let count = u64::from(count);
+    let left = if value & ACTIVE == 0 { Some(value / ONE) } else { cx.ex.rundowns.get(&at.raw()).copied() };
+    let Some(after) = left.and_then(|left| left.checked_sub(count)) else {
+        let text = format!("run-down protection of {:#x} is released more often than it was acquired", at.raw());
+        cx.report("rundown/over-release", Severity::Error, text);
+        return Ok(());
+    };
+    if value & ACTIVE == 0 {
+        return cx.memory.set(at, EX_RUNDOWN_REF::Count, after * ONE);
+    }
+    if after == 0 {
+        cx.ex.rundowns.remove(&at.raw());
+        cx.wake(key(at));
+    } else {
+        cx.ex.rundowns.insert(at.raw(), after);
+    }
+    Ok(())
+}
+
+#[resumable]
+fn wait_for_release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>) -> Result<Flow, Fault> {
+    let value = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
+    cx.memory.set(at, EX_RUNDOWN_REF::Count, ACTIVE)?;
+    if value & ACTIVE == 0 && value >= ONE {
+        cx.ex.rundowns.insert(at.raw(), value / ONE);
+    }
+    while cx.ex.rundowns.contains_key(&at.raw()) {
+        if cx.irql() >= DISPATCH_LEVEL {
+            return Ok(Flow::Bugcheck(0xb8, [cx.thread().object.raw(), 0, 0, 0]));
+        }
+        wait!(Wait::On(key(at)));
+    }
+    Ok(Flow::Return(crate::machine::SCRUBBED))
+}
+
+/// Routines on run-down protection.
+pub struct Rundowns;
+
+#[exports("ntoskrnl.exe")]
+impl Rundowns {
+    /// Initialises run-down protection.
+    #[page("wdm/nf-wdm-exinitializerundownprotection")]
+    #[irql(any)]
+    fn ExInitializeRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+        cx.memory.set(RunRef, EX_RUNDOWN_REF::Count, 0)
+    }
+
+    /// Makes run-down protection usable again after a run-down.
+    #[page("wdm/nf-wdm-exreinitializerundownprotection")]
+    #[irql(any)]
+    fn ExReInitializeRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+        cx.memory.set(RunRef, EX_RUNDOWN_REF::Count, 0)
+    }
+
+    /// Tries to keep an object from being run down.
+    #[page("wdm/nf-wdm-exacquirerundownprotection")]
+    #[irql(any)]
+    fn ExAcquireRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<bool, Fault> {
+        acquire(cx, RunRef, 1)
+    }
+
+    /// Tries to keep an object from being run down, several times.
+    #[page("wdm/nf-wdm-exacquirerundownprotectionex")]
+    #[irql(any)]
+    fn ExAcquireRundownProtectionEx(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>, Count: u32) -> Result<bool, Fault> {
+        acquire(cx, RunRef, Count)
+    }
+
+    /// Gives run-down protection back.
+    #[page("wdm/nf-wdm-exreleaserundownprotection")]
+    #[irql(any)]
+    fn ExReleaseRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+        release(cx, RunRef, 1)
+    }
+
+    /// Gives run-down protection back, several times.
+    #[page("wdm/nf-wdm-exreleaserundownprotectionex")]
+    #[irql(any)]
+    fn ExReleaseRundownProtectionEx(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>, Count: u32) -> Result<(), Fault> {
+        release(cx, RunRef, Count)
+    }
+
+    /// Begins a run-down and waits until nobody has protection any more.
+    #[page("wdm/nf-wdm-exwaitforrundownprotectionrelease")]
+    #[irql(..=APC_LEVEL)]
+    #[returns(())]
+    fn ExWaitForRundownProtectionRelease(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Flow {
+        let _ = &cx;
+        Flow::Become(wait_for_release(RunRef))
+    }
+
+    /// Marks a run-down as over.
+    #[page("wdm/nf-wdm-exrundowncompleted")]
+    #[irql(any)]
+    fn ExRundownCompleted(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+        cx.memory.set(RunRef, EX_RUNDOWN_REF::Count, ACTIVE)
+    }
+}
