@@ -25,7 +25,8 @@ pub struct Defs {
 impl Defs {
     pub fn run(self, root: &Path) -> anyhow::Result<ExitCode> {
         let folder = root.join("ddk/def");
-        let allowed = std::fs::read_to_string(folder.join("allow.txt")).context("ddk/def/allow.txt")?;
+        let allowed =
+            std::fs::read_to_string(folder.join("allow.txt")).context("ddk/def/allow.txt")?;
         let mut stale = Vec::new();
         for module in MODULES {
             let file = folder.join(Path::new(module).with_extension("def"));
@@ -40,7 +41,10 @@ impl Defs {
             }
         }
         if !stale.is_empty() {
-            bail!("{} differ from the declarations; run `cargo xtask defs`", stale.join(", "));
+            bail!(
+                "{} differ from the declarations; run `cargo xtask defs`",
+                stale.join(", ")
+            );
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -57,7 +61,11 @@ fn definition(module: &str, allowed: &str) -> anyhow::Result<String> {
     for variable in table.variables().filter(|v| v.module == module) {
         names.insert(variable.name.to_owned(), true);
     }
-    for line in allowed.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+    for line in allowed
+        .lines()
+        .map(str::trim)
+        .filter(|l| !l.is_empty() && !l.starts_with('#'))
+    {
         let mut words = line.split_whitespace();
         let (Some(of), Some(name)) = (words.next(), words.next()) else {
             bail!("ddk/def/allow.txt: `{line}` is not `MODULE NAME [DATA]`");
@@ -66,7 +74,9 @@ fn definition(module: &str, allowed: &str) -> anyhow::Result<String> {
             names.insert(name.to_owned(), words.next() == Some("DATA"));
         }
     }
-    let mut text = format!("; Made by `cargo xtask defs` from the export declarations. Do not edit.\nLIBRARY {module}\nEXPORTS\n");
+    let mut text = format!(
+        "; Made by `cargo xtask defs` from the export declarations. Do not edit.\nLIBRARY {module}\nEXPORTS\n"
+    );
     for (name, data) in names {
         let _ = writeln!(text, "    {name}{}", if data { " DATA" } else { "" });
     }

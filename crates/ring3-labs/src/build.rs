@@ -175,7 +175,7 @@ impl Work<'_> {
             pieces.push(self.compile(&plain, piece)?);
         }
         let mut libraries = Vec::new();
-        for definition in kit::folder("def") {
+        for definition in kit::folder("def").filter(|path| path.ends_with(".def")) {
             libraries.push(self.import_library(definition)?);
         }
         self.link(options, &objects, &pieces, &libraries)?;

@@ -82,7 +82,11 @@ impl Exception {
     /// A continuable exception without parameters.
     #[must_use]
     pub fn new(code: NTSTATUS) -> Self {
-        Self { code, flags: 0, parameters: Vec::new() }
+        Self {
+            code,
+            flags: 0,
+            parameters: Vec::new(),
+        }
     }
 }
 
@@ -228,7 +232,11 @@ pub struct Pass;
 
 impl Resume for Pass {
     fn at(&self) -> At {
-        At { routine: "return", text: "", line: 0 }
+        At {
+            routine: "return",
+            text: "",
+            line: 0,
+        }
     }
     fn resume(self: Box<Self>, _cx: &mut Machine, rax: u64) -> Flow {
         Flow::Return(rax)

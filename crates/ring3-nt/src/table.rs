@@ -8,6 +8,7 @@ use crate::export::variable::Variable;
 
 /// Files with exported routines.
 const GROUPS: &[Group] = &[
+    crate::cm::callback::Callbacks::EXPORTS,
     crate::cm::keys::Keys::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
@@ -25,11 +26,18 @@ const GROUPS: &[Group] = &[
     crate::io::cancel::Cancelling::EXPORTS,
     crate::io::csq::CancelSafeQueues::EXPORTS,
     crate::io::device::Devices::EXPORTS,
+    crate::io::power::Power::EXPORTS,
+    crate::io::requestor::Requestors::EXPORTS,
+    crate::io::driver_extension::DriverExtensions::EXPORTS,
     crate::io::queue::DeviceQueues::EXPORTS,
     crate::io::attach::DeviceStacks::EXPORTS,
+    crate::io::interface::DeviceInterfaces::EXPORTS,
     crate::io::irp::Irps::EXPORTS,
+    crate::io::share::Sharing::EXPORTS,
+    crate::io::named_event::NamedEvents::EXPORTS,
     crate::io::zw_file::KernelFiles::EXPORTS,
     crate::io::remove_lock::RemoveLocks::EXPORTS,
+    crate::io::work_item::WorkItems::EXPORTS,
     crate::ke::dpc_exports::DpcsAndTimers::EXPORTS,
     crate::ke::event::Events::EXPORTS,
     crate::ke::level::Levels::EXPORTS,
@@ -39,10 +47,14 @@ const GROUPS: &[Group] = &[
     crate::mm::mdl::Mdls::EXPORTS,
     crate::mm::physical::PhysicalMemory::EXPORTS,
     crate::mm::section::Sections::EXPORTS,
+    crate::ob::directories::Directories::EXPORTS,
     crate::ob::exports::Objects::EXPORTS,
+    crate::ob::query::ObjectNames::EXPORTS,
     crate::ps::system_routine::SystemRoutines::EXPORTS,
     crate::ps::threads::Threads::EXPORTS,
+    crate::rtl::ansi_string::AnsiStrings::EXPORTS,
     crate::rtl::bitmap::Bitmaps::EXPORTS,
+    crate::rtl::convert::Conversions::EXPORTS,
     crate::rtl::crt::characters::Characters::EXPORTS,
     crate::rtl::crt::compare::Comparing::EXPORTS,
     crate::rtl::crt::copy::Copying::EXPORTS,
@@ -52,7 +64,15 @@ const GROUPS: &[Group] = &[
     crate::rtl::crt::secure::Secure::EXPORTS,
     crate::rtl::crt::sort::Sorting::EXPORTS,
     crate::rtl::memory::MemoryRoutines::EXPORTS,
+    crate::rtl::numbers::Numbers::EXPORTS,
+    crate::rtl::query_registry::RegistryQueries::EXPORTS,
+    crate::rtl::random::RandomNumbers::EXPORTS,
+    crate::rtl::registry::RegistryHelpers::EXPORTS,
+    crate::rtl::time::Times::EXPORTS,
+    crate::rtl::unicode_case::UnicodeCase::EXPORTS,
     crate::rtl::unicode_string::UnicodeStrings::EXPORTS,
+    crate::se::access_exports::AccessChecks::EXPORTS,
+    crate::se::sid::Sids::EXPORTS,
     crate::se::descriptor::Descriptors::EXPORTS,
     crate::rtl::exception::c_specific_handler::CHandler::EXPORTS,
     crate::rtl::exception::probe::Probing::EXPORTS,
@@ -62,7 +82,11 @@ const GROUPS: &[Group] = &[
 ];
 
 /// Files with exported variables.
-const VARIABLES: &[&[Variable]] = &[crate::ob::types::VARIABLES, crate::ps::variables::VARIABLES, crate::se::exports_variable::VARIABLES];
+const VARIABLES: &[&[Variable]] = &[
+    crate::ob::types::VARIABLES,
+    crate::ps::variables::VARIABLES,
+    crate::se::exports_variable::VARIABLES,
+];
 
 /// All declared exports of the kernel.
 #[must_use]
@@ -73,6 +97,8 @@ pub fn exports() -> Arc<ExportTable> {
 
 /// Gives every part of the kernel its start state in a fresh machine.
 pub fn initialize(cx: &mut Machine) {
+    crate::ob::types::initialize(cx);
+    crate::ob::directories::initialize(cx);
     crate::mm::section::initialize(cx);
     let variables: Vec<&'static Variable> = cx.exports.variables().collect();
     for variable in variables {

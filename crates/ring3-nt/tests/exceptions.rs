@@ -16,11 +16,16 @@ use ring3_symbols::SymbolFile;
 
 /// A driver of the labs, loaded.
 fn load(cx: &mut Machine, lab: &str, name: &str) -> u64 {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../labs").join(lab);
-    let read = |ending: &str| std::fs::read(folder.join(format!("{name}.{ending}"))).expect("the lab is there");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../labs")
+        .join(lab);
+    let read = |ending: &str| {
+        std::fs::read(folder.join(format!("{name}.{ending}"))).expect("the lab is there")
+    };
     let image = Arc::new(Image::parse(read("sys")).expect("an image"));
     let symbols = Arc::new(SymbolFile::from_pdb(read("pdb")).expect("symbols"));
-    cx.load_image(&format!("{name}.sys"), image, Some(symbols)).expect("loaded")
+    cx.load_image(&format!("{name}.sys"), image, Some(symbols))
+        .expect("loaded")
 }
 
 /// Runs a driver's entry on a system thread and gives its debug output.
@@ -62,15 +67,49 @@ fn an_unhandled_exception_names_the_faulting_function() {
     let mut cx = boot(1, 0);
     let base = load(&mut cx, "seh-cases", "seh-cases-without-flags");
     run_entry(&mut cx, base);
-    let Some(Stop::Bugcheck(stop)) = &cx.stop else { panic!("{:?}", cx.stop) };
-    assert_eq!((stop.code, stop.parameters[0]), (0x7e, 0xffff_ffff_c000_0005));
+    let Some(Stop::Bugcheck(stop)) = &cx.stop else {
+        panic!("{:?}", cx.stop)
+    };
+    assert_eq!(
+        (stop.code, stop.parameters[0]),
+        (0x7e, 0xffff_ffff_c000_0005)
+    );
     // The record and the context that the parameters point to are those of the fault.
-    let address = cx.memory.get(Gva::new(stop.parameters[2]), EXCEPTION_RECORD::ExceptionAddress).expect("a record");
-    let rip = cx.memory.get(Gva::new(stop.parameters[3]), CONTEXT::Rip).expect("a context");
-    assert_eq!((address.raw(), rip), (stop.parameters[1], stop.parameters[1]));
+    let address = cx
+        .memory
+        .get(
+            Gva::new(stop.parameters[2]),
+            EXCEPTION_RECORD::ExceptionAddress,
+        )
+        .expect("a record");
+    let rip = cx
+        .memory
+        .get(Gva::new(stop.parameters[3]), CONTEXT::Rip)
+        .expect("a context");
+    assert_eq!(
+        (address.raw(), rip),
+        (stop.parameters[1], stop.parameters[1])
+    );
     assert_eq!(stop.place.address, rip);
-    let names: Vec<&str> = stop.stack.iter().filter_map(|p| p.symbol.as_deref()).collect();
-    assert!(names.first().is_some_and(|n| n.starts_with("KiExceptionDispatch")), "{names:?}");
-    assert!(names.iter().any(|n| n.starts_with("DriverEntry")), "{names:?}");
-    assert!(names.last().is_some_and(|n| n.starts_with("PspSystemThreadStartup")), "{names:?}");
+    let names: Vec<&str> = stop
+        .stack
+        .iter()
+        .filter_map(|p| p.symbol.as_deref())
+        .collect();
+    assert!(
+        names
+            .first()
+            .is_some_and(|n| n.starts_with("KiExceptionDispatch")),
+        "{names:?}"
+    );
+    assert!(
+        names.iter().any(|n| n.starts_with("DriverEntry")),
+        "{names:?}"
+    );
+    assert!(
+        names
+            .last()
+            .is_some_and(|n| n.starts_with("PspSystemThreadStartup")),
+        "{names:?}"
+    );
 }

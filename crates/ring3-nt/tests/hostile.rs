@@ -98,7 +98,12 @@ fn cli_hlt_halts_with_a_finding() {
         g.asm.hlt().unwrap();
     });
     assert_eq!(run(&mut machine, start), RunEnd::Idle);
-    assert!(machine.findings.iter().any(|f| f.rule == "cpu/halted-forever"));
+    assert!(
+        machine
+            .findings
+            .iter()
+            .any(|f| f.rule == "cpu/halted-forever")
+    );
 }
 
 #[test]
@@ -167,7 +172,9 @@ fn a_routine_that_is_not_modelled_is_named() {
     });
     run(&mut machine, start);
     match &machine.stop {
-        Some(Stop::NotModelled { what, arguments, .. }) => {
+        Some(Stop::NotModelled {
+            what, arguments, ..
+        }) => {
             assert_eq!(what, &format!("nt!{missing}"));
             assert_eq!(arguments.first(), Some(&0x1234));
         }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::{boot, data, routine, thread};
-use iced_x86::code_asm::{dword_ptr, ecx, edx, qword_ptr, r8, r8d, r9, rax, rbx, rcx, rdi, rdx, rsi, rsp};
+use iced_x86::code_asm::{
+    dword_ptr, ecx, edx, qword_ptr, r8, r8d, r9, rax, rbx, rcx, rdi, rdx, rsi, rsp,
+};
 use ring3_nt::Machine;
 use ring3_nt::machine::run::RunEnd;
 use ring3_nt::machine::thread::{ProcessId, ThreadState};
@@ -25,7 +27,12 @@ fn guest_thread_calls_the_kernel_and_ends() {
         g.call("PsGetCurrentThreadId");
     });
     let id = thread(&mut machine, start, 0);
-    assert_eq!(machine.run_until(|_| false), RunEnd::Idle, "{:?}", machine.stop);
+    assert_eq!(
+        machine.run_until(|_| false),
+        RunEnd::Idle,
+        "{:?}",
+        machine.stop
+    );
     assert_eq!(machine.thread_by(id).state, ThreadState::Terminated);
     assert_eq!(machine.calls.values().sum::<u64>(), 2);
     assert!(machine.findings.is_empty(), "{:?}", machine.findings);
@@ -37,14 +44,25 @@ fn page_tables_have_virtual_addresses() {
     let machine = boot(1, 0);
     let cr3 = machine.memory.context().cr3;
     for physical in [cr3, cr3 + 0x18] {
-        let va = machine.virtual_for_physical(physical).expect("the top-level table is mapped");
+        let va = machine
+            .virtual_for_physical(physical)
+            .expect("the top-level table is mapped");
         assert_eq!(machine.physical(va).map(|pa| pa.0), Some(physical));
     }
     // The last level, by way of the entry that maps a kernel page.
-    let pte = machine.memory.pte_address(cr3, ring3_nt::ke::shared_data::ADDRESS).expect("an entry").0;
-    let va = machine.virtual_for_physical(pte).expect("the last level is mapped");
+    let pte = machine
+        .memory
+        .pte_address(cr3, ring3_nt::ke::shared_data::ADDRESS)
+        .expect("an entry")
+        .0;
+    let va = machine
+        .virtual_for_physical(pte)
+        .expect("the last level is mapped");
     let entry = machine.memory.peek::<u64>(Gva::new(va)).expect("readable");
-    let frame = machine.physical(ring3_nt::ke::shared_data::ADDRESS).expect("mapped").0;
+    let frame = machine
+        .physical(ring3_nt::ke::shared_data::ADDRESS)
+        .expect("mapped")
+        .0;
     assert_eq!(entry & 0x000f_ffff_ffff_f000, frame);
 }
 
@@ -88,10 +106,19 @@ fn a_wait_is_satisfied_by_its_event() {
         let mut machine = boot(processors, seed);
         let log = ping_pong(&mut machine);
         assert_eq!(machine.run_until(|_| false), RunEnd::Idle);
-        assert_eq!(machine.memory.peek::<u64>(log.cast()), Some(0), "STATUS_SUCCESS");
+        assert_eq!(
+            machine.memory.peek::<u64>(log.cast()),
+            Some(0),
+            "STATUS_SUCCESS"
+        );
         assert_eq!(machine.memory.peek::<u32>(log.byte_add(8).cast()), Some(1));
         // A synchronization event is consumed by the wait.
-        assert_eq!(machine.memory.peek::<i32>(log.byte_sub(0x100).byte_add(4).cast()), Some(0));
+        assert_eq!(
+            machine
+                .memory
+                .peek::<i32>(log.byte_sub(0x100).byte_add(4).cast()),
+            Some(0)
+        );
     }
 }
 
@@ -132,8 +159,17 @@ fn spin_locks_exclude() {
     for seed in 0..20 {
         let mut machine = boot(4, seed);
         let counter = adders(&mut machine, 4, 50, true);
-        assert_eq!(machine.run_until(|_| false), RunEnd::Idle, "{:?}", machine.stop);
-        assert_eq!(machine.memory.peek::<u64>(counter.cast()), Some(200), "seed {seed}");
+        assert_eq!(
+            machine.run_until(|_| false),
+            RunEnd::Idle,
+            "{:?}",
+            machine.stop
+        );
+        assert_eq!(
+            machine.memory.peek::<u64>(counter.cast()),
+            Some(200),
+            "seed {seed}"
+        );
         assert!(machine.findings.is_empty(), "{:?}", machine.findings);
     }
 }

@@ -188,9 +188,14 @@ impl Code {
             }
             let first = entered.first;
             vm.execute(first);
-            match std::mem::replace(&mut vm.stop, Stop::Lookup(std::ptr::null())) {
-                Stop::Lookup(next) => link = next,
-                Stop::Exit(exit) => return self.exit(vm, exit),
+            match &mut vm.stop {
+                Stop::Lookup(next) => link = *next,
+                // The most common exit has nothing to complete, and is not worth moving around.
+                Stop::Exit(Exit::HostCall) if !self.options.log => return Exit::HostCall,
+                Stop::Exit(exit) => {
+                    let exit = std::mem::replace(exit, Exit::Limit);
+                    return self.exit(vm, exit);
+                }
             }
             if step {
                 vm.cpu.dr[6] |= 1 << 14;

@@ -170,7 +170,7 @@ impl Vm<'_> {
     }
 
     /// Leaves the block before the instruction of this op.
-    fn leave_at(&mut self, op: &Op) {
+    pub fn leave_at(&mut self, op: &Op) {
         self.budget += u64::from(op.left);
         self.rip = self.rip_of(op);
     }

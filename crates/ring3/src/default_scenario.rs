@@ -1,13 +1,13 @@
 //! What a run without a scenario does: a first test of any driver.
 //!
-//! Load, DriverEntry, open and close every named device, unload, look for leaks. Plug and play
-//! devices come when plug and play is modelled.
+//! Load, DriverEntry, plug a device in where there is an AddDevice routine, open and close every named
+//! device, suspend and resume, remove, unload, look for leaks.
 
 use ring3_nt::io::device::device_name;
 use ring3_nt::ntstatus::NTSTATUS;
 
 use crate::DriverFile;
-use crate::session::{Driver, LoadOptions, OpenOptions, Process, Session, SessionError};
+use crate::session::{Device, Driver, LoadOptions, OpenOptions, Process, Session, SessionError};
 
 /// Runs the default scenario. What comes of it is told by the session.
 pub fn run(session: &mut Session, driver: &DriverFile) {
@@ -25,10 +25,15 @@ fn steps(session: &mut Session, file: &DriverFile) -> Result<(), SessionError> {
     let driver = session.load(file, &LoadOptions::default())?;
     let status = NTSTATUS(session.story.driver_entry.unwrap_or(0));
     let base = session.loaded(driver).map_or(0, |d| d.base);
-    tell(session, format!("loaded {} at {base:#x}, DriverEntry = {status}", file.name));
-    if driver.has_add_device(session) {
-        tell(session, "its AddDevice routine is not called: plug and play is not modelled yet".to_owned());
-    }
+    tell(
+        session,
+        format!("loaded {} at {base:#x}, DriverEntry = {status}", file.name),
+    );
+    let device = if driver.has_add_device(session) {
+        plug(session, file)?
+    } else {
+        None
+    };
     let app = session.process("app.exe")?;
     for (device, links) in devices(session, driver) {
         session.story.devices.push(device.clone());
@@ -44,6 +49,13 @@ fn steps(session: &mut Session, file: &DriverFile) -> Result<(), SessionError> {
         }
     }
     app.exit(session)?;
+    if let Some(device) = device {
+        let down = session.power("S3")?;
+        let up = session.power("S0")?;
+        tell(session, format!("suspended: {down}, resumed: {up}"));
+        let status = device.remove(session)?;
+        tell(session, format!("device removed: {status}"));
+    }
     let status = driver.unload(session)?;
     if status.is_success() {
         tell(session, "unloaded".to_owned());
@@ -53,6 +65,22 @@ fn steps(session: &mut Session, file: &DriverFile) -> Result<(), SessionError> {
     session.unload_all()
 }
 
+/// Plugs in a root-enumerated device. A driver may refuse it: that is a result.
+fn plug(session: &mut Session, file: &DriverFile) -> Result<Option<Device>, SessionError> {
+    let id = format!(r"ROOT\{}", file.service().to_uppercase());
+    match session.plug(&id) {
+        Ok(device) => {
+            tell(session, format!("device {id}: added and started"));
+            Ok(Some(device))
+        }
+        Err(SessionError::Status { status, .. }) => {
+            tell(session, format!("device {id}: refused with {status}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn tell(session: &mut Session, text: String) {
     session.story.narrative.push(text);
 }
@@ -60,10 +88,18 @@ fn tell(session: &mut Session, text: String) {
 /// The named devices of a driver, oldest first, with the links that lead to them.
 fn devices(session: &Session, driver: Driver) -> Vec<(String, Vec<String>)> {
     let machine = &session.machine;
-    let Some(loaded) = session.loaded(driver) else { return Vec::new() };
+    let Some(loaded) = session.loaded(driver) else {
+        return Vec::new();
+    };
     let mut devices = machine.devices_of(loaded.object);
     devices.reverse();
-    let named = devices.into_iter().filter(|d| machine.ob.objects.get(&d.raw()).is_some_and(|o| !o.name.is_empty()));
+    let named = devices.into_iter().filter(|d| {
+        machine
+            .ob
+            .objects
+            .get(&d.raw())
+            .is_some_and(|o| !o.name.is_empty())
+    });
     named
         .map(|device| {
             let name = device_name(machine, device);
@@ -75,11 +111,17 @@ fn devices(session: &Session, driver: Driver) -> Vec<(String, Vec<String>)> {
 
 /// A link in the MS-DOS device directory as programs spell it.
 fn win32(link: &str) -> String {
-    for prefix in [r"\DosDevices\Global\", r"\DosDevices\", r"\??\Global\", r"\??\", r"\GLOBAL??\"] {
-        if let (Some(head), Some(rest)) = (link.get(..prefix.len()), link.get(prefix.len()..)) {
-            if head.eq_ignore_ascii_case(prefix) {
-                return format!(r"\\.\{rest}");
-            }
+    for prefix in [
+        r"\DosDevices\Global\",
+        r"\DosDevices\",
+        r"\??\Global\",
+        r"\??\",
+        r"\GLOBAL??\",
+    ] {
+        if let (Some(head), Some(rest)) = (link.get(..prefix.len()), link.get(prefix.len()..))
+            && head.eq_ignore_ascii_case(prefix)
+        {
+            return format!(r"\\.\{rest}");
         }
     }
     link.to_owned()

@@ -22,7 +22,9 @@ pub enum DriverError {
         reason: std::io::Error,
     },
     /// The file is too large to be a driver.
-    #[error("{path} has {size} bytes; drivers are smaller than {MAX_FILE} bytes; give the .sys file itself")]
+    #[error(
+        "{path} has {size} bytes; drivers are smaller than {MAX_FILE} bytes; give the .sys file itself"
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
@@ -61,10 +63,16 @@ impl DriverFile {
     /// See [`DriverError`].
     pub fn read(path: impl AsRef<Path>) -> Result<Self, DriverError> {
         let path = path.as_ref();
-        let failed = |reason| DriverError::Read { path: path.to_owned(), reason };
+        let failed = |reason| DriverError::Read {
+            path: path.to_owned(),
+            reason,
+        };
         let metadata = std::fs::metadata(path).map_err(failed)?;
         if metadata.len() > MAX_FILE {
-            return Err(DriverError::TooLarge { path: path.to_owned(), size: metadata.len() });
+            return Err(DriverError::TooLarge {
+                path: path.to_owned(),
+                size: metadata.len(),
+            });
         }
         let bytes = std::fs::read(path).map_err(failed)?;
         Self::from_bytes(path, bytes)
@@ -75,11 +83,22 @@ impl DriverFile {
     /// # Errors
     /// See [`DriverError`].
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self, DriverError> {
-        let image = Image::parse(bytes).map_err(|reason| DriverError::Image { path: path.to_owned(), reason })?;
-        let name = path.file_name().map_or_else(|| "driver.sys".into(), |n| n.to_string_lossy().into_owned());
+        let image = Image::parse(bytes).map_err(|reason| DriverError::Image {
+            path: path.to_owned(),
+            reason,
+        })?;
+        let name = path
+            .file_name()
+            .map_or_else(|| "driver.sys".into(), |n| n.to_string_lossy().into_owned());
         let mut warnings = image.warnings.clone();
         let symbols = Self::symbols(path, &image, &mut warnings);
-        Ok(Self { path: path.to_owned(), name, image: Arc::new(image), symbols, warnings })
+        Ok(Self {
+            path: path.to_owned(),
+            name,
+            image: Arc::new(image),
+            symbols,
+            warnings,
+        })
     }
 
     fn symbols(path: &Path, image: &Image, warnings: &mut Vec<String>) -> Option<Arc<SymbolFile>> {
@@ -87,11 +106,17 @@ impl DriverFile {
         let bytes = std::fs::read(&pdb).ok()?;
         match SymbolFile::from_pdb(bytes) {
             Ok(symbols) => {
-                let matches = image.debug.as_ref().is_some_and(|d| symbols.guid() == d.guid);
+                let matches = image
+                    .debug
+                    .as_ref()
+                    .is_some_and(|d| symbols.guid() == d.guid);
                 if matches {
                     return Some(Arc::new(symbols));
                 }
-                warnings.push(format!("{} does not belong to this image and is not used", pdb.display()));
+                warnings.push(format!(
+                    "{} does not belong to this image and is not used",
+                    pdb.display()
+                ));
                 None
             }
             Err(error) => {
@@ -104,7 +129,9 @@ impl DriverFile {
     /// The service name: the file name without its extension.
     #[must_use]
     pub fn service(&self) -> &str {
-        self.name.rsplit_once('.').map_or(&self.name, |(stem, _)| stem)
+        self.name
+            .rsplit_once('.')
+            .map_or(&self.name, |(stem, _)| stem)
     }
 
     /// Pages of memory that the mapped image takes.

@@ -40,15 +40,22 @@ pub fn imports(image: &Image) -> Vec<Import> {
         let file = WIN10_2004.resolve_module(&module.module);
         for entry in &module.entries {
             let (name, status, fidelity) = match &entry.name {
-                ImportName::Ordinal(ordinal) => {
-                    (format!("#{ordinal}"), Status::Missing, "imported by ordinal".to_owned())
-                }
+                ImportName::Ordinal(ordinal) => (
+                    format!("#{ordinal}"),
+                    Status::Missing,
+                    "imported by ordinal".to_owned(),
+                ),
                 ImportName::Name(name, _) => {
                     let (status, fidelity) = provision(&stubs, &table, file, name);
                     (name.clone(), status, fidelity)
                 }
             };
-            all.push(Import { module: module.module.clone(), name, status, fidelity });
+            all.push(Import {
+                module: module.module.clone(),
+                name,
+                status,
+                fidelity,
+            });
         }
     }
     all
@@ -61,18 +68,36 @@ fn provision(
     name: &str,
 ) -> (Status, String) {
     if !stubs.has_module(module) {
-        return (Status::Missing, format!("{module} is not modelled: the load fails unless it is given with --with"));
+        return (
+            Status::Missing,
+            format!("{module} is not modelled: the load fails unless it is given with --with"),
+        );
     }
     if stubs.address_of(module, name).is_none() {
-        return (Status::Missing, format!("not exported by {module} of Windows {}: the load fails", WIN10_2004.name));
+        return (
+            Status::Missing,
+            format!(
+                "not exported by {module} of Windows {}: the load fails",
+                WIN10_2004.name
+            ),
+        );
     }
     if !stubs.is_modelled(module, name) {
-        return (Status::Missing, "not modelled: the first use stops the run".to_owned());
+        return (
+            Status::Missing,
+            "not modelled: the first use stops the run".to_owned(),
+        );
     }
     // HAL.dll forwards to ntoskrnl.exe, where the declaration is.
-    let declared = [module, "ntoskrnl.exe"].iter().find_map(|m| table.find(m, name)).and_then(|n| table.get(n));
+    let declared = [module, "ntoskrnl.exe"]
+        .iter()
+        .find_map(|m| table.find(m, name))
+        .and_then(|n| table.get(n));
     match declared.map(|e| e.fidelity) {
         None | Some(ring3_nt::export::Fidelity::Full) => (Status::Modelled, String::new()),
-        Some(other) => (Status::Partial, format!("{}: {}", other.word(), other.note())),
+        Some(other) => (
+            Status::Partial,
+            format!("{}: {}", other.word(), other.note()),
+        ),
     }
 }

@@ -26,7 +26,12 @@ pub struct Ran {
 ///
 /// # Errors
 /// Files of the lab that are missing or broken.
-pub fn run_variant(lab: &Lab, variant: &Variant, config: &Config, clone_every: u64) -> anyhow::Result<Ran> {
+pub fn run_variant(
+    lab: &Lab,
+    variant: &Variant,
+    config: &Config,
+    clone_every: u64,
+) -> anyhow::Result<Ran> {
     let mut drivers = lab.drivers(variant);
     let Some(first) = drivers.next() else {
         anyhow::bail!("{}: the variant {} names no driver", lab.slug, variant.name);
@@ -42,28 +47,53 @@ pub fn run_variant(lab: &Lab, variant: &Variant, config: &Config, clone_every: u
     let session = run::run(&driver, &options)?;
     let seen = seen(&driver.name, &session, config.seed);
     let differences = variant.expect.differences(&seen);
-    Ok(Ran { seen, differences, session, driver: driver.name })
+    Ok(Ran {
+        seen,
+        differences,
+        session,
+        driver: driver.name,
+    })
 }
 
 /// What a session came to, as labs compare it.
 #[must_use]
 pub fn seen(driver: &str, session: &Session, seed: u64) -> Seen {
-    let report = Report { driver: driver.to_owned(), machine: &session.machine, story: &session.story, seed };
+    let report = Report {
+        driver: driver.to_owned(),
+        machine: &session.machine,
+        story: &session.story,
+        seed,
+    };
     let outcome = report.outcome();
     let module = |address: u64| module(&session.machine, address);
     Seen {
         exit: i32::from(report.exit_code()),
         outcome: outcome.word().to_owned(),
-        findings: session.machine.findings.iter().map(|f| f.rule.to_owned()).collect(),
-        bugcheck: report
-            .bugcheck()
-            .map(|b| SeenBugcheck { code: b.code, parameters: b.parameters.map(|p| (p, module(p))) }),
-        dbgprint: session.machine.dbg.messages.iter().map(|m| m.text.as_str()).collect(),
+        findings: session
+            .machine
+            .findings
+            .iter()
+            .map(|f| f.rule.to_owned())
+            .collect(),
+        bugcheck: report.bugcheck().map(|b| SeenBugcheck {
+            code: b.code,
+            parameters: b.parameters.map(|p| (p, module(p))),
+        }),
+        dbgprint: session
+            .machine
+            .dbg
+            .messages
+            .iter()
+            .map(|m| m.text.as_str())
+            .collect(),
     }
 }
 
 /// The image that an address lies in, unloaded ones included, by file name without extension.
 fn module(machine: &Machine, address: u64) -> Option<String> {
-    let found = machine.modules.at(address).or_else(|| machine.modules.unloaded_at(address))?;
+    let found = machine
+        .modules
+        .at(address)
+        .or_else(|| machine.modules.unloaded_at(address))?;
     Some(stem(&found.name).to_owned())
 }

@@ -31,7 +31,8 @@ pub struct Options {
 pub fn run(driver: &DriverFile, options: &Options) -> anyhow::Result<Session> {
     let script = match &options.scenario {
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
             Some((path.as_path(), text))
         }
         None => None,

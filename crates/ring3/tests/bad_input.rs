@@ -30,7 +30,10 @@ fn refused(path: &str, words: &[&str]) {
         let output = ring3(&[command, path]);
         let text = stderr(&output);
         assert_eq!(code(&output), 2, "{command} {path}: {text}");
-        assert!(text.contains(path), "{command}: the message does not name {path}: {text}");
+        assert!(
+            text.contains(path),
+            "{command}: the message does not name {path}: {text}"
+        );
         assert!(!text.contains("panicked"), "{text}");
         for word in words {
             assert!(text.contains(word), "{command}: no {word:?} in: {text}");
@@ -42,7 +45,13 @@ fn refused(path: &str, words: &[&str]) {
 fn what_is_no_driver_at_all() {
     let scratch = Scratch::new("no-driver");
     refused(&scratch.file("empty.sys", b""), &["empty"]);
-    refused(&scratch.file("text.sys", b"This is the read-me of the driver.\r\nIt is text.\r\n"), &[]);
+    refused(
+        &scratch.file(
+            "text.sys",
+            b"This is the read-me of the driver.\r\nIt is text.\r\n",
+        ),
+        &[],
+    );
     refused(&scratch.file("mz.sys", b"MZ"), &[]);
     refused(&scratch.file("zeros.sys", &[0; 4096]), &[]);
     refused("there/is/no/such.sys", &[]);
@@ -56,8 +65,17 @@ fn a_driver_cut_anywhere() {
     for length in (0..whole.len()).step_by(512) {
         let path = scratch.file("cut.sys", &whole[..length]);
         let output = ring3(&["run", &path]);
-        assert_eq!(code(&output), 2, "cut to {length} bytes: {}", stderr(&output));
-        assert!(!stderr(&output).contains("panicked"), "cut to {length} bytes: {}", stderr(&output));
+        assert_eq!(
+            code(&output),
+            2,
+            "cut to {length} bytes: {}",
+            stderr(&output)
+        );
+        assert!(
+            !stderr(&output).contains("panicked"),
+            "cut to {length} bytes: {}",
+            stderr(&output)
+        );
     }
 }
 
@@ -80,8 +98,17 @@ fn damaged_headers_never_panic() {
     for at in (header..header + 0x108).step_by(4) {
         let mut damaged = image.clone();
         damaged[at..at + 4].copy_from_slice(&[0xff; 4]);
-        let output = ring3(&["run", "--budget", "10000000", &scratch.file("damaged.sys", &damaged)]);
-        assert!(!stderr(&output).contains("panicked"), "damaged at {at:#x}: {}", stderr(&output));
+        let output = ring3(&[
+            "run",
+            "--budget",
+            "10000000",
+            &scratch.file("damaged.sys", &damaged),
+        ]);
+        assert!(
+            !stderr(&output).contains("panicked"),
+            "damaged at {at:#x}: {}",
+            stderr(&output)
+        );
         assert!((0..=4).contains(&code(&output)), "damaged at {at:#x}");
     }
 }
@@ -115,12 +142,20 @@ fn scenarios_that_are_wrong() {
     for (name, script, line) in [
         ("syntax.rhai", "let a = 1;\nlet b = ;\n", "line 2"),
         ("unknown.rhai", "\n\nfly(1);\n", "line 3"),
-        ("type.rhai", "check(1, \"a number is no truth\");\n", "line 1"),
+        (
+            "type.rhai",
+            "check(1, \"a number is no truth\");\n",
+            "line 1",
+        ),
         ("blob.rhai", "let b = blob(\"0x12\");\n", "line 1"),
         ("endless.rhai", "let n = 0;\nloop { n += 1; }\n", "line 2"),
         ("clock.rhai", "let t = timestamp();\n", "line 1"),
         ("sleep.rhai", "sleep(1);\n", "line 1"),
-        ("code.rhai", "let h = process(\"a\").open(`\\\\.\\FirstDriver`);\nh.ioctl(-1);\n", "line 2"),
+        (
+            "code.rhai",
+            "let h = process(\"a\").open(`\\\\.\\FirstDriver`);\nh.ioctl(-1);\n",
+            "line 2",
+        ),
         ("thread.rhai", "process(\"a\").thread(|| 1);\n", "line 1"),
     ] {
         let path = scratch.file(name, script.as_bytes());

@@ -11,11 +11,18 @@ use ring3::nt::machine::boot::Config;
 fn all(processors: usize, seed: u64) {
     let labs = lab::list(&common::root().join("labs")).unwrap_or_else(|e| panic!("{e}"));
     assert!(!labs.is_empty(), "no labs");
-    let config = Config { processors, seed, ..Config::default() };
+    let config = Config {
+        processors,
+        seed,
+        ..Config::default()
+    };
     let mut wrong = Vec::new();
     for lab in &labs {
         for variant in &lab.variants {
-            let name = format!("{}/{} with {processors} processors, seed {seed}", lab.slug, variant.name);
+            let name = format!(
+                "{}/{} with {processors} processors, seed {seed}",
+                lab.slug, variant.name
+            );
             match run_variant(lab, variant, &config, common::clone_every()) {
                 Ok(ran) => wrong.extend(ran.differences.iter().map(|d| format!("{name}: {d}"))),
                 Err(error) => wrong.push(format!("{name}: {error:#}")),

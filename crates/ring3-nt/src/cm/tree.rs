@@ -18,43 +18,105 @@ pub struct Value {
 pub struct Key {
     /// Its full path as it was first spelled.
     pub path: String,
-    /// Values by name in upper case.
+    /// Its class.
+    pub class: String,
+    /// Whether it goes with the next boot.
+    pub volatile: bool,
+    /// When it was last written: system time; 0 for before boot.
+    pub written: u64,
+    /// Values by folded name.
     pub values: BTreeMap<String, Value>,
 }
 
+impl Key {
+    /// The last part of its path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.path.rsplit_once('\\').map_or("", |(_, name)| name)
+    }
+}
+
+/// `REG_NONE`.
+pub const REG_NONE: u32 = 0;
 /// `REG_SZ`.
 pub const REG_SZ: u32 = 1;
 /// `REG_EXPAND_SZ`.
 pub const REG_EXPAND_SZ: u32 = 2;
+/// `REG_BINARY`.
+pub const REG_BINARY: u32 = 3;
 /// `REG_DWORD`.
 pub const REG_DWORD: u32 = 4;
+/// `REG_MULTI_SZ`.
+pub const REG_MULTI_SZ: u32 = 7;
 
-/// The registry: keys by path in upper case.
+/// The registry: keys by folded path.
 #[derive(Clone, Hash, Debug)]
 pub struct State {
     keys: BTreeMap<String, Key>,
+    /// Registered callbacks, highest altitude first.
+    pub callbacks: Vec<super::callback::Callback>,
+    /// Number of the next callback.
+    pub next_cookie: u64,
 }
 
 /// A string as the registry stores it.
 #[must_use]
 pub fn text(value: &str) -> Vec<u8> {
-    value.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()
+    value
+        .encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes)
+        .collect()
 }
 
-/// Upper case, `ControlSet001` for `CurrentControlSet`, no backslash at the end.
+/// The text of a value: up to its first NUL.
+#[must_use]
+pub fn string(data: &[u8]) -> String {
+    let units = data
+        .chunks_exact(2)
+        .map(|c| u16::from_le_bytes([c[0], c[1]]))
+        .take_while(|u| *u != 0);
+    String::from_utf16_lossy(&units.collect::<Vec<u16>>())
+}
+
+/// Names without case: every character in upper case.
+fn fold(name: &str) -> String {
+    let upcase = |c: char| {
+        let mut upper = c.to_uppercase();
+        match (upper.next(), upper.next()) {
+            (Some(one), None) => one,
+            _ => c,
+        }
+    };
+    name.chars().map(upcase).collect()
+}
+
+/// Folded, `ControlSet001` for `CurrentControlSet`, no backslash at the end.
 fn canonical(path: &str) -> String {
-    let upper = path.trim_end_matches('\\').to_uppercase();
-    upper.replace("\\SYSTEM\\CURRENTCONTROLSET", "\\SYSTEM\\CONTROLSET001")
+    const LINK: &str = "\\REGISTRY\\MACHINE\\SYSTEM\\CURRENTCONTROLSET";
+    let folded = fold(path.trim_end_matches('\\'));
+    match folded.strip_prefix(LINK) {
+        Some(rest) if rest.is_empty() || rest.starts_with('\\') => {
+            format!("\\REGISTRY\\MACHINE\\SYSTEM\\CONTROLSET001{rest}")
+        }
+        _ => folded,
+    }
 }
 
 impl Default for State {
     fn default() -> Self {
-        let mut state = Self { keys: BTreeMap::new() };
+        let mut state = Self {
+            keys: BTreeMap::new(),
+            callbacks: Vec::new(),
+            next_cookie: 1,
+        };
         for path in [
             r"\Registry",
             r"\Registry\User",
+            r"\Registry\User\.Default",
             r"\Registry\Machine",
             r"\Registry\Machine\Hardware",
+            r"\Registry\Machine\Hardware\DeviceMap",
             r"\Registry\Machine\Software",
             r"\Registry\Machine\Software\Microsoft",
             r"\Registry\Machine\Software\Microsoft\Windows NT",
@@ -64,11 +126,31 @@ impl Default for State {
             r"\Registry\Machine\System\CurrentControlSet\Control",
             r"\Registry\Machine\System\CurrentControlSet\Control\Class",
             r"\Registry\Machine\System\CurrentControlSet\Control\Session Manager",
+            r"\Registry\Machine\System\CurrentControlSet\Control\Session Manager\Environment",
+            r"\Registry\Machine\System\CurrentControlSet\Control\Session Manager\Memory Management",
             r"\Registry\Machine\System\CurrentControlSet\Control\Session Manager\Debug Print Filter",
             r"\Registry\Machine\System\CurrentControlSet\Enum",
             r"\Registry\Machine\System\CurrentControlSet\Services",
         ] {
             state.create(path);
+        }
+        let version = r"\Registry\Machine\Software\Microsoft\Windows NT\CurrentVersion";
+        let build = &crate::build::WIN10_2004;
+        for (name, value) in [
+            ("CurrentBuild", build.build.to_string()),
+            ("CurrentBuildNumber", build.build.to_string()),
+            // What every version since 8.1 says.
+            ("CurrentVersion", "6.3".to_owned()),
+            ("BuildLab", build.lab.to_owned()),
+            ("SystemRoot", r"C:\Windows".to_owned()),
+        ] {
+            state.set(version, name, REG_SZ, text(&value));
+        }
+        for (name, value) in [
+            ("CurrentMajorVersionNumber", build.major),
+            ("CurrentMinorVersionNumber", build.minor),
+        ] {
+            state.set(version, name, REG_DWORD, value.to_le_bytes().to_vec());
         }
         state
     }
@@ -97,8 +179,32 @@ impl State {
         if parent > 0 && !self.keys.contains_key(name.get(..parent)?) {
             return None;
         }
-        self.keys.insert(name, Key { path: path.trim_end_matches('\\').to_owned(), values: BTreeMap::new() });
+        let volatile = self
+            .keys
+            .get(name.get(..parent)?)
+            .is_some_and(|k| k.volatile);
+        let path = path.trim_end_matches('\\').to_owned();
+        self.keys.insert(
+            name,
+            Key {
+                path,
+                volatile,
+                ..Key::default()
+            },
+        );
         Some(true)
+    }
+
+    /// A key, to change it.
+    pub fn key_mut(&mut self, path: &str) -> Option<&mut Key> {
+        self.keys.get_mut(&canonical(path))
+    }
+
+    /// The key above one.
+    #[must_use]
+    pub fn parent(&self, path: &str) -> Option<&Key> {
+        let name = canonical(path);
+        self.keys.get(name.get(..name.rfind('\\')?)?)
     }
 
     /// Creates a key and its parents.
@@ -116,11 +222,14 @@ impl State {
 
     /// Sets a value of an existing key. False if the key does not exist.
     pub fn set(&mut self, path: &str, name: &str, kind: u32, data: Vec<u8>) -> bool {
-        let Some(key) = self.keys.get_mut(&canonical(path)) else { return false };
-        let value = key
-            .values
-            .entry(name.to_uppercase())
-            .or_insert_with(|| Value { name: name.to_owned(), kind, data: Vec::new() });
+        let Some(key) = self.keys.get_mut(&canonical(path)) else {
+            return false;
+        };
+        let value = key.values.entry(fold(name)).or_insert_with(|| Value {
+            name: name.to_owned(),
+            kind,
+            data: Vec::new(),
+        });
         value.kind = kind;
         value.data = data;
         true
@@ -129,23 +238,28 @@ impl State {
     /// A value of a key.
     #[must_use]
     pub fn value(&self, path: &str, name: &str) -> Option<&Value> {
-        self.key(path)?.values.get(&name.to_uppercase())
+        self.key(path)?.values.get(&fold(name))
     }
 
     /// Deletes a value. False if it does not exist.
     pub fn delete_value(&mut self, path: &str, name: &str) -> bool {
-        self.keys.get_mut(&canonical(path)).is_some_and(|k| k.values.remove(&name.to_uppercase()).is_some())
+        self.keys
+            .get_mut(&canonical(path))
+            .is_some_and(|k| k.values.remove(&fold(name)).is_some())
     }
 
-    /// Names of the keys directly below one.
+    /// The keys directly below one, in order.
     #[must_use]
-    pub fn children(&self, path: &str) -> Vec<String> {
+    pub fn children(&self, path: &str) -> Vec<&Key> {
         let prefix = canonical(path) + "\\";
         self.keys
             .range(prefix.clone()..)
             .take_while(|(name, _)| name.starts_with(&prefix))
-            .filter(|(name, _)| !name[prefix.len()..].contains('\\'))
-            .filter_map(|(_, key)| Some(key.path.rsplit_once('\\')?.1.to_owned()))
+            .filter(|(name, _)| {
+                name.get(prefix.len()..)
+                    .is_some_and(|rest| !rest.contains('\\'))
+            })
+            .map(|(_, key)| key)
             .collect()
     }
 
@@ -181,9 +295,37 @@ mod tests {
         assert!(state.exists(r"\registry\machine\system\ControlSet001\services\echo"));
         assert!(state.set(path, "Value", REG_DWORD, vec![1, 0, 0, 0]));
         assert_eq!(state.value(path, "VALUE").map(|v| v.kind), Some(REG_DWORD));
-        assert_eq!(state.children(r"\Registry\Machine\System\CurrentControlSet\Services"), ["Echo"]);
+        let services = state.children(r"\Registry\Machine\System\CurrentControlSet\Services");
+        assert_eq!(
+            services.iter().map(|k| k.name()).collect::<Vec<_>>(),
+            ["Echo"]
+        );
         assert!(state.delete_value(path, "value"));
         assert!(!state.delete_value(path, "value"));
         assert!(state.delete(path));
+        assert!(
+            !state.delete(r"\Registry\Machine\System"),
+            "it has children"
+        );
+    }
+
+    #[test]
+    fn only_the_current_control_set_is_a_link() {
+        assert_eq!(
+            canonical(r"\Registry\Machine\System\CurrentControlSet\"),
+            r"\REGISTRY\MACHINE\SYSTEM\CONTROLSET001"
+        );
+        assert_eq!(
+            canonical(r"\Registry\Machine\System\CurrentControlSetX"),
+            r"\REGISTRY\MACHINE\SYSTEM\CURRENTCONTROLSETX"
+        );
+        assert_eq!(fold("straße"), "STRAßE");
+    }
+
+    #[test]
+    fn strings_end_at_their_first_nul() {
+        assert_eq!(string(&text("abc")), "abc");
+        assert_eq!(string(&[0x61, 0, 0, 0, 0x62, 0]), "a");
+        assert_eq!(string(&[0x61]), "");
     }
 }

@@ -28,6 +28,10 @@ impl State {
     /// The text that reached the debugger, as it would stand there.
     #[must_use]
     pub fn shown(&self) -> String {
-        self.messages.iter().filter(|m| m.shown).map(|m| m.text.as_str()).collect()
+        self.messages
+            .iter()
+            .filter(|m| m.shown)
+            .map(|m| m.text.as_str())
+            .collect()
     }
 }

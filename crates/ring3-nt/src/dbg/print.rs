@@ -43,7 +43,9 @@ fn print(
     let text = format::read_string(cx, format.raw(), false, 0x1000)?;
     if cx.irql() > 0 && has_wide_conversion(&text) {
         let level = cx.irql();
-        let message = format!("DbgPrint with a Unicode format (%wZ, %ws, %S, ...) at IRQL {level}; allowed at PASSIVE_LEVEL only");
+        let message = format!(
+            "DbgPrint with a Unicode format (%wZ, %ws, %S, ...) at IRQL {level}; allowed at PASSIVE_LEVEL only"
+        );
         cx.report("irql/dbgprint-unicode", Severity::Error, message);
     }
     let mut units = prefix.to_vec();
@@ -56,18 +58,29 @@ fn print(
 
 fn has_wide_conversion(format: &Units) -> bool {
     let text: String = String::from_utf16_lossy(format);
-    ["%wZ", "%ws", "%S", "%C", "%ls", "%lc", "%wc"].iter().any(|c| text.contains(c))
+    ["%wZ", "%ws", "%S", "%C", "%ls", "%lc", "%wc"]
+        .iter()
+        .any(|c| text.contains(c))
 }
 
 fn record(cx: &mut Machine, component: u32, level: u32, units: &[u16], shown: bool) {
     let text = String::from_utf16_lossy(units);
     cx.trace.text("dbgprint", &text);
     if cx.trace.set.dbgprint {
-        let mark = if shown { "" } else { " (suppressed by the filter)" };
+        let mark = if shown {
+            ""
+        } else {
+            " (suppressed by the filter)"
+        };
         let line = format!("DbgPrint{mark}: {}", text.trim_end_matches(['\r', '\n']));
         cx.trace_line(line);
     }
-    cx.dbg.messages.push(Message { component, level, text, shown });
+    cx.dbg.messages.push(Message {
+        component,
+        level,
+        text,
+        shown,
+    });
 }
 
 /// Debug output routines.
@@ -78,7 +91,11 @@ impl DebugPrint {
     /// Sends a formatted message to the debugger, as component DEFAULT at level INFO.
     #[page("wdm/nf-wdm-dbgprint")]
     #[irql(any)]
-    fn DbgPrint(cx: &mut Machine, Format: Gva<CHAR>, mut arguments: VarArgs) -> Result<NTSTATUS, Fault> {
+    fn DbgPrint(
+        cx: &mut Machine,
+        Format: Gva<CHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<NTSTATUS, Fault> {
         print(cx, DEFAULT_ID, INFO_LEVEL, &[], Format, &mut arguments)
     }
 
@@ -105,7 +122,14 @@ impl DebugPrint {
         Format: Gva<CHAR>,
         arglist: Gva,
     ) -> Result<NTSTATUS, Fault> {
-        print(cx, ComponentId, Level, &[], Format, &mut VarArgs::from_list(arglist.raw()))
+        print(
+            cx,
+            ComponentId,
+            Level,
+            &[],
+            Format,
+            &mut VarArgs::from_list(arglist.raw()),
+        )
     }
 
     /// As vDbgPrintEx, with a text before the message.
@@ -120,7 +144,14 @@ impl DebugPrint {
         arglist: Gva,
     ) -> Result<NTSTATUS, Fault> {
         let prefix = format::read_string(cx, Prefix.raw(), false, LIMIT)?;
-        print(cx, ComponentId, Level, &prefix, Format, &mut VarArgs::from_list(arglist.raw()))
+        print(
+            cx,
+            ComponentId,
+            Level,
+            &prefix,
+            Format,
+            &mut VarArgs::from_list(arglist.raw()),
+        )
     }
 
     /// TRUE if a message of this component and level would be shown.
@@ -133,7 +164,12 @@ impl DebugPrint {
     /// Changes the filter of a component.
     #[page("wdm/nf-wdm-dbgsetdebugfilterstate")]
     #[irql(..=APC_LEVEL)]
-    fn DbgSetDebugFilterState(cx: &mut Machine, ComponentId: u32, Level: u32, State: bool) -> NTSTATUS {
+    fn DbgSetDebugFilterState(
+        cx: &mut Machine,
+        ComponentId: u32,
+        Level: u32,
+        State: bool,
+    ) -> NTSTATUS {
         if ComponentId > 0xffff {
             return STATUS_INVALID_PARAMETER_1;
         }
@@ -152,7 +188,9 @@ impl DebugPrint {
     #[returns(())]
     fn DbgBreakPoint(cx: &mut Machine) -> Flow {
         let _ = &cx;
-        Flow::Raise(crate::flow::Exception::new(crate::ntstatus::STATUS_BREAKPOINT))
+        Flow::Raise(crate::flow::Exception::new(
+            crate::ntstatus::STATUS_BREAKPOINT,
+        ))
     }
 
     /// Breaks into the debugger with a status.
@@ -161,7 +199,9 @@ impl DebugPrint {
     #[returns(())]
     fn DbgBreakPointWithStatus(cx: &mut Machine, Status: u32) -> Flow {
         let _ = (&cx, Status);
-        Flow::Raise(crate::flow::Exception::new(crate::ntstatus::STATUS_BREAKPOINT))
+        Flow::Raise(crate::flow::Exception::new(
+            crate::ntstatus::STATUS_BREAKPOINT,
+        ))
     }
 
     /// Reports a failed RTL_ASSERT of a checked build.
@@ -175,9 +215,19 @@ impl DebugPrint {
         Message: Gva<CHAR>,
     ) -> Result<(), Fault> {
         let _ = Message;
-        let what = String::from_utf16_lossy(&format::read_string(cx, FailedAssertion.raw(), false, LIMIT)?);
-        let file = String::from_utf16_lossy(&format::read_string(cx, FileName.raw(), false, LIMIT)?);
-        cx.report("driver/assertion", Severity::Error, format!("assertion failed: {what} ({file}:{LineNumber})"));
+        let what = String::from_utf16_lossy(&format::read_string(
+            cx,
+            FailedAssertion.raw(),
+            false,
+            LIMIT,
+        )?);
+        let file =
+            String::from_utf16_lossy(&format::read_string(cx, FileName.raw(), false, LIMIT)?);
+        cx.report(
+            "driver/assertion",
+            Severity::Error,
+            format!("assertion failed: {what} ({file}:{LineNumber})"),
+        );
         Ok(())
     }
 }

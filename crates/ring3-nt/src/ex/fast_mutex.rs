@@ -22,7 +22,13 @@ fn owner(cx: &Machine) -> Gva<KTHREAD> {
 fn initialize(cx: &mut Machine, mutex: Gva<FAST_MUTEX>) -> Result<(), Fault> {
     cx.memory.fill(mutex, FAST_MUTEX::SIZE, 0)?;
     cx.memory.set(mutex, FAST_MUTEX::Count, 1)?;
-    initialize_header(cx, mutex.at(FAST_MUTEX::Event).cast(), kind::EVENT_SYNCHRONIZATION, KEVENT::SIZE, 0)
+    initialize_header(
+        cx,
+        mutex.at(FAST_MUTEX::Event).cast(),
+        kind::EVENT_SYNCHRONIZATION,
+        KEVENT::SIZE,
+        0,
+    )
 }
 
 /// Waits for the event of a mutex.
@@ -36,18 +42,23 @@ fn wait_for_event(cx: &mut Machine, event: Gva<crate::layout::DISPATCHER_HEADER>
 fn acquire(cx: &mut Machine, mutex: Gva<FAST_MUTEX>, level: u8) -> Result<(), Fault> {
     let count: i32 = cx.memory.get(mutex, FAST_MUTEX::Count)?;
     if cx.memory.get(mutex, FAST_MUTEX::Owner)?.raw() == owner(cx).raw() {
-        let text = format!("the mutex {:#x} is acquired by the thread that owns it: a deadlock", mutex.raw());
+        let text = format!(
+            "the mutex {:#x} is acquired by the thread that owns it: a deadlock",
+            mutex.raw()
+        );
         cx.report("lock/recursive-mutex", Severity::Error, text);
     }
     cx.memory.set(mutex, FAST_MUTEX::Count, count - 1)?;
     if count != 1 {
         let contention = cx.memory.get(mutex, FAST_MUTEX::Contention)?;
-        cx.memory.set(mutex, FAST_MUTEX::Contention, contention + 1)?;
+        cx.memory
+            .set(mutex, FAST_MUTEX::Contention, contention + 1)?;
         host!(wait_for_event(mutex.at(FAST_MUTEX::Event).cast()));
     }
     let thread = owner(cx);
     cx.memory.set(mutex, FAST_MUTEX::Owner, thread.cast())?;
-    cx.memory.set(mutex, FAST_MUTEX::OldIrql, u32::from(level))?;
+    cx.memory
+        .set(mutex, FAST_MUTEX::OldIrql, u32::from(level))?;
     Ok(())
 }
 
@@ -59,7 +70,8 @@ fn try_acquire(cx: &mut Machine, mutex: Gva<FAST_MUTEX>, level: u8) -> Result<bo
     let thread = owner(cx);
     cx.memory.set(mutex, FAST_MUTEX::Count, 0)?;
     cx.memory.set(mutex, FAST_MUTEX::Owner, thread.cast())?;
-    cx.memory.set(mutex, FAST_MUTEX::OldIrql, u32::from(level))?;
+    cx.memory
+        .set(mutex, FAST_MUTEX::OldIrql, u32::from(level))?;
     Ok(true)
 }
 
@@ -68,7 +80,10 @@ fn release(cx: &mut Machine, mutex: Gva<FAST_MUTEX>) -> Result<u8, Fault> {
     let count: i32 = cx.memory.get(mutex, FAST_MUTEX::Count)?;
     let level = cx.memory.get(mutex, FAST_MUTEX::OldIrql)?;
     if cx.memory.get(mutex, FAST_MUTEX::Owner)?.raw() != owner(cx).raw() {
-        let text = format!("the mutex {:#x} is released by a thread that does not own it", mutex.raw());
+        let text = format!(
+            "the mutex {:#x} is released by a thread that does not own it",
+            mutex.raw()
+        );
         cx.report("lock/not-owner", Severity::Error, text);
     }
     cx.memory.set(mutex, FAST_MUTEX::Owner, Gva::NULL)?;
@@ -106,7 +121,10 @@ impl FastMutexes {
     /// Acquires a fast mutex if it is free.
     #[page("wdm/nf-wdm-extrytoacquirefastmutex")]
     #[irql(..=APC_LEVEL)]
-    fn ExTryToAcquireFastMutex(cx: &mut Machine, FastMutex: Gva<FAST_MUTEX>) -> Result<bool, Fault> {
+    fn ExTryToAcquireFastMutex(
+        cx: &mut Machine,
+        FastMutex: Gva<FAST_MUTEX>,
+    ) -> Result<bool, Fault> {
         let level = cx.irql();
         let got = try_acquire(cx, FastMutex, level)?;
         if got {

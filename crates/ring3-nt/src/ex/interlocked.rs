@@ -24,7 +24,12 @@ enum Operation {
 }
 
 /// Links an entry between two neighbours.
-fn link(cx: &mut Machine, before: Gva<LIST_ENTRY>, entry: Gva<LIST_ENTRY>, after: Gva<LIST_ENTRY>) -> Result<(), Fault> {
+fn link(
+    cx: &mut Machine,
+    before: Gva<LIST_ENTRY>,
+    entry: Gva<LIST_ENTRY>,
+    after: Gva<LIST_ENTRY>,
+) -> Result<(), Fault> {
     cx.memory.set(entry, LIST_ENTRY::Flink, after)?;
     cx.memory.set(entry, LIST_ENTRY::Blink, before)?;
     cx.memory.set(before, LIST_ENTRY::Flink, entry)?;
@@ -37,8 +42,13 @@ fn unless(entry: Gva<LIST_ENTRY>, head: Gva<LIST_ENTRY>) -> Gva<LIST_ENTRY> {
 }
 
 /// `FAST_FAIL_CORRUPT_LIST_ENTRY` as KERNEL_SECURITY_CHECK_FAILURE, unless the neighbours agree.
-fn corrupt(cx: &Machine, before: Gva<LIST_ENTRY>, after: Gva<LIST_ENTRY>) -> Result<Option<Flow>, Fault> {
-    let agree = cx.memory.get(before, LIST_ENTRY::Flink)? == after && cx.memory.get(after, LIST_ENTRY::Blink)? == before;
+fn corrupt(
+    cx: &Machine,
+    before: Gva<LIST_ENTRY>,
+    after: Gva<LIST_ENTRY>,
+) -> Result<Option<Flow>, Fault> {
+    let agree = cx.memory.get(before, LIST_ENTRY::Flink)? == after
+        && cx.memory.get(after, LIST_ENTRY::Blink)? == before;
     Ok((!agree).then_some(Flow::Bugcheck(0x139, [3, 0, 0, 0])))
 }
 
@@ -152,7 +162,11 @@ impl Interlocked {
     #[page("wdm/nf-wdm-exinterlockedremoveheadlist")]
     #[irql(any)]
     #[returns(Gva)]
-    fn ExInterlockedRemoveHeadList(cx: &mut Machine, ListHead: Gva<LIST_ENTRY>, Lock: Gva<u64>) -> Flow {
+    fn ExInterlockedRemoveHeadList(
+        cx: &mut Machine,
+        ListHead: Gva<LIST_ENTRY>,
+        Lock: Gva<u64>,
+    ) -> Flow {
         let _ = &cx;
         start(Lock, Operation::RemoveHead(ListHead))
     }
@@ -175,7 +189,11 @@ impl Interlocked {
     #[page("wdm/nf-wdm-exinterlockedpopentrylist")]
     #[irql(any)]
     #[returns(Gva)]
-    fn ExInterlockedPopEntryList(cx: &mut Machine, ListHead: Gva<SINGLE_LIST_ENTRY>, Lock: Gva<u64>) -> Flow {
+    fn ExInterlockedPopEntryList(
+        cx: &mut Machine,
+        ListHead: Gva<SINGLE_LIST_ENTRY>,
+        Lock: Gva<u64>,
+    ) -> Flow {
         let _ = &cx;
         start(Lock, Operation::Pop(ListHead))
     }
@@ -184,7 +202,12 @@ impl Interlocked {
     #[page("wdm/nf-wdm-exinterlockedaddulong")]
     #[irql(any)]
     #[returns(u32)]
-    fn ExInterlockedAddUlong(cx: &mut Machine, Addend: Gva<u32>, Increment: u32, Lock: Gva<u64>) -> Flow {
+    fn ExInterlockedAddUlong(
+        cx: &mut Machine,
+        Addend: Gva<u32>,
+        Increment: u32,
+        Lock: Gva<u64>,
+    ) -> Flow {
         let _ = &cx;
         start(Lock, Operation::Add32(Addend, Increment))
     }
@@ -193,7 +216,12 @@ impl Interlocked {
     #[page("wdm/nf-wdm-exinterlockedaddlargeinteger")]
     #[irql(any)]
     #[returns(i64)]
-    fn ExInterlockedAddLargeInteger(cx: &mut Machine, Addend: Gva<u64>, Increment: u64, Lock: Gva<u64>) -> Flow {
+    fn ExInterlockedAddLargeInteger(
+        cx: &mut Machine,
+        Addend: Gva<u64>,
+        Increment: u64,
+        Lock: Gva<u64>,
+    ) -> Flow {
         let _ = &cx;
         start(Lock, Operation::Add64(Addend, Increment))
     }

@@ -11,7 +11,9 @@ use super::slist;
 use crate::Machine;
 use crate::export::argument::Code;
 use crate::flow::Flow;
-use crate::layout::{GENERAL_LOOKASIDE, LOOKASIDE_LIST_EX, NPAGED_LOOKASIDE_LIST, PAGED_LOOKASIDE_LIST};
+use crate::layout::{
+    GENERAL_LOOKASIDE, LOOKASIDE_LIST_EX, NPAGED_LOOKASIDE_LIST, PAGED_LOOKASIDE_LIST,
+};
 use crate::machine::finding::Severity;
 use crate::ntstatus::{
     NTSTATUS, STATUS_INVALID_PARAMETER_4, STATUS_INVALID_PARAMETER_5, STATUS_SUCCESS,
@@ -42,15 +44,33 @@ struct Settings {
     free: Gva<Code>,
 }
 
-fn initialize(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>, bytes: u64, with: &Settings) -> Result<(), Fault> {
+fn initialize(
+    cx: &mut Machine,
+    list: Gva<GENERAL_LOOKASIDE>,
+    bytes: u64,
+    with: &Settings,
+) -> Result<(), Fault> {
     cx.memory.fill(list, bytes, 0)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::Depth, MINIMUM_DEPTH)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::MaximumDepth, MAXIMUM_DEPTH)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::Type, with.pool_type as i32)?;
+    cx.memory
+        .set(list, GENERAL_LOOKASIDE::Depth, MINIMUM_DEPTH)?;
+    cx.memory
+        .set(list, GENERAL_LOOKASIDE::MaximumDepth, MAXIMUM_DEPTH)?;
+    cx.memory
+        .set(list, GENERAL_LOOKASIDE::Type, with.pool_type as i32)?;
     cx.memory.set(list, GENERAL_LOOKASIDE::Tag, with.tag)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::Size, with.size.max(SMALLEST) as u32)?;
+    cx.memory.set(
+        list,
+        GENERAL_LOOKASIDE::Size,
+        with.size.max(SMALLEST) as u32,
+    )?;
     let or = |given: Gva<Code>, cx: &Machine, default: &str| {
-        if given.is_null() { cx.export_address("ntoskrnl.exe", default).unwrap_or(Gva::NULL).cast() } else { given }
+        if given.is_null() {
+            cx.export_address("ntoskrnl.exe", default)
+                .unwrap_or(Gva::NULL)
+                .cast()
+        } else {
+            given
+        }
     };
     let allocate = or(with.allocate, cx, "ExAllocatePoolWithTag");
     let free = or(with.free, cx, "ExFreePool");
@@ -58,7 +78,10 @@ fn initialize(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>, bytes: u64, with: 
     cx.memory.set(list, GENERAL_LOOKASIDE::Free, free)?;
     let owner = cx.caller;
     if cx.ex.lookaside_lists.insert(list.raw(), owner).is_some() {
-        let text = format!("the lookaside list {:#x} is initialised again without having been deleted", list.raw());
+        let text = format!(
+            "the lookaside list {:#x} is initialised again without having been deleted",
+            list.raw()
+        );
         cx.report("lookaside/initialised-twice", Severity::Error, text);
     }
     Ok(())
@@ -83,13 +106,21 @@ fn flush(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>, extended: bool) -> Resu
 #[resumable]
 fn allocate(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>) -> Result<u64, Fault> {
     let total = cx.memory.get(list, GENERAL_LOOKASIDE::TotalAllocates)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::TotalAllocates, total.wrapping_add(1))?;
+    cx.memory.set(
+        list,
+        GENERAL_LOOKASIDE::TotalAllocates,
+        total.wrapping_add(1),
+    )?;
     let entry = slist::pop(cx, list.at(GENERAL_LOOKASIDE::ListHead))?;
     if !entry.is_null() {
         return Ok(entry.raw());
     }
     let misses = cx.memory.get(list, GENERAL_LOOKASIDE::AllocateMisses)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::AllocateMisses, misses.wrapping_add(1))?;
+    cx.memory.set(
+        list,
+        GENERAL_LOOKASIDE::AllocateMisses,
+        misses.wrapping_add(1),
+    )?;
     let routine: u64 = cx.memory.get(list, GENERAL_LOOKASIDE::Allocate)?.raw();
     let pool_type: i32 = cx.memory.get(list, GENERAL_LOOKASIDE::Type)?;
     let size: u32 = cx.memory.get(list, GENERAL_LOOKASIDE::Size)?;
@@ -102,14 +133,16 @@ fn allocate(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>) -> Result<u64, Fault
 #[resumable]
 fn free(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>, entry: Gva) -> Result<(), Fault> {
     let total = cx.memory.get(list, GENERAL_LOOKASIDE::TotalFrees)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::TotalFrees, total.wrapping_add(1))?;
+    cx.memory
+        .set(list, GENERAL_LOOKASIDE::TotalFrees, total.wrapping_add(1))?;
     let head = list.at(GENERAL_LOOKASIDE::ListHead);
     if slist::depth(cx, head)? < cx.memory.get(list, GENERAL_LOOKASIDE::Depth)? {
         slist::push(cx, head, entry.cast())?;
         return Ok(());
     }
     let misses = cx.memory.get(list, GENERAL_LOOKASIDE::FreeMisses)?;
-    cx.memory.set(list, GENERAL_LOOKASIDE::FreeMisses, misses.wrapping_add(1))?;
+    cx.memory
+        .set(list, GENERAL_LOOKASIDE::FreeMisses, misses.wrapping_add(1))?;
     let routine: u64 = cx.memory.get(list, GENERAL_LOOKASIDE::Free)?.raw();
     call!(routine, entry);
     Ok(())
@@ -117,7 +150,9 @@ fn free(cx: &mut Machine, list: Gva<GENERAL_LOOKASIDE>, entry: Gva) -> Result<()
 
 fn forget(cx: &mut Machine, list: u64) {
     if cx.ex.lookaside_lists.remove(&list).is_none() {
-        let text = format!("the lookaside list {list:#x} is deleted but was not initialised, or was deleted before");
+        let text = format!(
+            "the lookaside list {list:#x} is deleted but was not initialised, or was deleted before"
+        );
         cx.report("lookaside/not-initialised", Severity::Error, text);
     }
 }
@@ -134,7 +169,12 @@ pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
     for (list, owner) in left {
         cx.ex.lookaside_lists.remove(&list);
         let text = format!("the lookaside list {list:#x} was not deleted before unload");
-        cx.report_at("lookaside/left", Severity::Error, text, owner.wrapping_sub(1));
+        cx.report_at(
+            "lookaside/left",
+            Severity::Error,
+            text,
+            owner.wrapping_sub(1),
+        );
     }
 }
 
@@ -159,7 +199,13 @@ impl LookasideLists {
     ) -> Result<(), Fault> {
         let _ = Depth;
         let pool_type = NON_PAGED | Flags & (NX | RAISE);
-        let with = Settings { pool_type, tag: Tag, size: Size, allocate: Allocate, free: Free };
+        let with = Settings {
+            pool_type,
+            tag: Tag,
+            size: Size,
+            allocate: Allocate,
+            free: Free,
+        };
         initialize(cx, Lookaside.cast(), NPAGED_LOOKASIDE_LIST::SIZE, &with)
     }
 
@@ -179,7 +225,13 @@ impl LookasideLists {
     ) -> Result<(), Fault> {
         let _ = Depth;
         let pool_type = PAGED | Flags & RAISE;
-        let with = Settings { pool_type, tag: Tag, size: Size, allocate: Allocate, free: Free };
+        let with = Settings {
+            pool_type,
+            tag: Tag,
+            size: Size,
+            allocate: Allocate,
+            free: Free,
+        };
         initialize(cx, Lookaside.cast(), PAGED_LOOKASIDE_LIST::SIZE, &with)
     }
 
@@ -202,7 +254,9 @@ impl LookasideLists {
         if PoolType & !(PAGED | NX) != 0 {
             return Ok(STATUS_INVALID_PARAMETER_4);
         }
-        if Flags & !(EX_RAISE_ON_FAIL | EX_FAIL_NO_RAISE) != 0 || Flags == EX_RAISE_ON_FAIL | EX_FAIL_NO_RAISE {
+        if Flags & !(EX_RAISE_ON_FAIL | EX_FAIL_NO_RAISE) != 0
+            || Flags == EX_RAISE_ON_FAIL | EX_FAIL_NO_RAISE
+        {
             return Ok(STATUS_INVALID_PARAMETER_5);
         }
         let mut pool_type = PoolType;
@@ -212,7 +266,13 @@ impl LookasideLists {
         if Flags & EX_FAIL_NO_RAISE != 0 {
             pool_type |= FAIL_NO_RAISE;
         }
-        let with = Settings { pool_type, tag: Tag, size: Size, allocate: Allocate, free: Free };
+        let with = Settings {
+            pool_type,
+            tag: Tag,
+            size: Size,
+            allocate: Allocate,
+            free: Free,
+        };
         initialize(cx, Lookaside.cast(), LOOKASIDE_LIST_EX::SIZE, &with)?;
         Ok(STATUS_SUCCESS)
     }
@@ -221,7 +281,10 @@ impl LookasideLists {
     #[page("wdm/nf-wdm-exdeletenpagedlookasidelist")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(())]
-    fn ExDeleteNPagedLookasideList(cx: &mut Machine, Lookaside: Gva<NPAGED_LOOKASIDE_LIST>) -> Flow {
+    fn ExDeleteNPagedLookasideList(
+        cx: &mut Machine,
+        Lookaside: Gva<NPAGED_LOOKASIDE_LIST>,
+    ) -> Flow {
         forget(cx, Lookaside.raw());
         Flow::Become(flush(Lookaside.cast(), false))
     }

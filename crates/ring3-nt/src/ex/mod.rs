@@ -10,9 +10,9 @@ pub mod reader_writer_spin_lock;
 pub mod resource;
 pub mod resource_exports;
 pub mod rundown;
-pub mod work_queue;
 pub mod slist;
 pub mod uuid;
+pub mod work_queue;
 
 use std::collections::BTreeMap;
 

@@ -100,19 +100,38 @@ impl Pool {
 /// A tag as text: four characters, lowest byte first.
 #[must_use]
 pub fn tag_text(tag: u32) -> String {
-    tag.to_le_bytes().iter().map(|b| if (0x20..0x7f).contains(b) { *b as char } else { '.' }).collect()
+    tag.to_le_bytes()
+        .iter()
+        .map(|b| {
+            if (0x20..0x7f).contains(b) {
+                *b as char
+            } else {
+                '.'
+            }
+        })
+        .collect()
 }
 
 /// Slot size for a request, header and red zone included.
 fn slot_size(size: u64) -> u64 {
     let need = size.max(1).next_multiple_of(16) + 2 * HEADER;
-    if need <= 512 { need.next_multiple_of(32) } else { need.next_power_of_two() }
+    if need <= 512 {
+        need.next_multiple_of(32)
+    } else {
+        need.next_power_of_two()
+    }
 }
 
 impl Machine {
     /// Allocates pool for the kernel itself, or for `owner`. `None` where memory is used up or the
     /// decider lets it fail.
-    pub fn pool_allocate_for(&mut self, kind: Kind, size: u64, tag: u32, owner: u64) -> Option<Gva> {
+    pub fn pool_allocate_for(
+        &mut self,
+        kind: Kind,
+        size: u64,
+        tag: u32,
+        owner: u64,
+    ) -> Option<Gva> {
         if owner != 0 && self.decide(Choice::AllocationFails, 2) == 1 {
             return None;
         }
@@ -120,14 +139,31 @@ impl Machine {
             return None;
         }
         let slot = slot_size(size);
-        let (at, slot) = if size > LARGEST_SMALL { self.large_slot(kind, size)? } else { (self.small_slot(kind, slot)?, slot) };
+        let (at, slot) = if size > LARGEST_SMALL {
+            self.large_slot(kind, size)?
+        } else {
+            (self.small_slot(kind, slot)?, slot)
+        };
         self.ex.pool.allocations += 1;
         let number = self.ex.pool.allocations;
         self.ex.pool.freed.remove(&at);
-        self.ex.pool.blocks.insert(at, Block { size, slot, tag, kind, owner, number });
-        self.memory.set_object(at, size, size.next_multiple_of(16), codes::POOL_RED_ZONE);
+        self.ex.pool.blocks.insert(
+            at,
+            Block {
+                size,
+                slot,
+                tag,
+                kind,
+                owner,
+                number,
+            },
+        );
+        self.memory
+            .set_object(at, size, size.next_multiple_of(16), codes::POOL_RED_ZONE);
         let block = Gva::<u8>::new(at);
-        let _ = self.memory.poke_bytes(None, block, &vec![FRESH; size as usize]);
+        let _ = self
+            .memory
+            .poke_bytes(None, block, &vec![FRESH; size as usize]);
         if size <= LARGEST_SMALL {
             // POOL_HEADER: sizes in units of 16, the pool type plus one, the tag.
             let header: [u8; 8] = {
@@ -137,7 +173,9 @@ impl Machine {
                 bytes[4..].copy_from_slice(&tag.to_le_bytes());
                 bytes
             };
-            let _ = self.memory.poke_bytes(None, Gva::<u8>::new(at - POOL_HEADER::SIZE), &header);
+            let _ = self
+                .memory
+                .poke_bytes(None, Gva::<u8>::new(at - POOL_HEADER::SIZE), &header);
         }
         Some(block)
     }
@@ -167,7 +205,13 @@ impl Machine {
     }
 
     fn small_slot(&mut self, kind: Kind, slot: u64) -> Option<u64> {
-        if self.ex.pool.free.get(&(kind, slot)).is_none_or(Vec::is_empty) {
+        if self
+            .ex
+            .pool
+            .free
+            .get(&(kind, slot))
+            .is_none_or(Vec::is_empty)
+        {
             let (region, flags) = Self::pool_region(kind);
             let page = self.allocate_pages(region, 1, flags)?.raw();
             self.memory.poison(page, PAGE, codes::POOL_RED_ZONE);
@@ -180,7 +224,9 @@ impl Machine {
 
     /// Frees a block. False if there is no block at this address; `was_freed` tells whether there was one.
     pub fn pool_free(&mut self, at: Gva) -> bool {
-        let Some(block) = self.ex.pool.blocks.remove(&at.raw()) else { return false };
+        let Some(block) = self.ex.pool.blocks.remove(&at.raw()) else {
+            return false;
+        };
         let start = at.raw();
         let body = block.size.next_multiple_of(16);
         self.memory.poison(start, body, codes::POOL_FREED);
@@ -196,13 +242,20 @@ impl Machine {
 
     /// A block leaves the quarantine: its slot may be used again.
     fn recycle(&mut self, at: u64) {
-        let Some(block) = self.ex.pool.freed.remove(&at) else { return };
+        let Some(block) = self.ex.pool.freed.remove(&at) else {
+            return;
+        };
         if block.size > LARGEST_SMALL {
             self.memory.unpoison(at, block.slot - HEADER);
             let (region, _) = Self::pool_region(block.kind);
             self.free_pages(region, Gva::new(at));
         } else {
-            self.ex.pool.free.entry((block.kind, block.slot)).or_default().push(at);
+            self.ex
+                .pool
+                .free
+                .entry((block.kind, block.slot))
+                .or_default()
+                .push(at);
         }
     }
 
@@ -223,8 +276,15 @@ impl Machine {
             }
         }
         for (tag, (count, bytes, owner)) in by_tag {
-            let blocks = if count == 1 { "1 block" } else { &format!("{count} blocks") };
-            let text = format!("{blocks} of pool with tag '{}' ({bytes} bytes) not freed before unload", tag_text(tag));
+            let blocks = if count == 1 {
+                "1 block"
+            } else {
+                &format!("{count} blocks")
+            };
+            let text = format!(
+                "{blocks} of pool with tag '{}' ({bytes} bytes) not freed before unload",
+                tag_text(tag)
+            );
             self.report_at("pool/leak", Severity::Error, text, owner.wrapping_sub(1));
         }
     }
@@ -268,7 +328,13 @@ impl Machine {
                     tag_text(block.tag)
                 ),
             ),
-            None => ("memory/forbidden", format!("{verb} of {} bytes{by} at {:#x}, which nobody owns", hit.size, hit.va)),
+            None => (
+                "memory/forbidden",
+                format!(
+                    "{verb} of {} bytes{by} at {:#x}, which nobody owns",
+                    hit.size, hit.va
+                ),
+            ),
         };
         self.report(rule, Severity::Error, text);
     }

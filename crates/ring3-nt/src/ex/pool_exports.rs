@@ -33,14 +33,26 @@ const NO_TAG: u32 = u32::from_le_bytes(*b"None");
 /// Allocates for the driver that calls; a zero size gets the smallest block, with a finding.
 fn allocate(cx: &mut Machine, kind: Kind, size: u64, tag: u32, zero: bool, raise: bool) -> Flow {
     if kind == Kind::Paged && cx.irql() >= DISPATCH_LEVEL {
-        let text = format!("paged pool with tag '{}' allocated at IRQL {}", tag_text(tag), cx.irql());
+        let text = format!(
+            "paged pool with tag '{}' allocated at IRQL {}",
+            tag_text(tag),
+            cx.irql()
+        );
         cx.report("pool/paged-at-dispatch", Severity::Error, text);
     }
     if size == 0 {
-        cx.report("pool/zero-size", Severity::Warning, "a pool allocation of 0 bytes");
+        cx.report(
+            "pool/zero-size",
+            Severity::Warning,
+            "a pool allocation of 0 bytes",
+        );
     }
     if tag == 0 {
-        cx.report("pool/no-tag", Severity::Warning, "a pool allocation with the tag 0");
+        cx.report(
+            "pool/no-tag",
+            Severity::Warning,
+            "a pool allocation with the tag 0",
+        );
     }
     let owner = cx.caller;
     match cx.pool_allocate_for(kind, size, tag, owner) {
@@ -69,7 +81,11 @@ fn free(cx: &mut Machine, block: Gva, tag: Option<u32>) -> Flow {
     if let (Some(tag), Some(found)) = (tag, cx.ex.pool.get(block.raw())) {
         // The protected bit (the sign bit) does not count.
         if tag != 0 && tag & 0x7fff_ffff != found.tag & 0x7fff_ffff {
-            let text = format!("a pool block with tag '{}' freed with tag '{}'", tag_text(found.tag), tag_text(tag));
+            let text = format!(
+                "a pool block with tag '{}' freed with tag '{}'",
+                tag_text(found.tag),
+                tag_text(tag)
+            );
             cx.report("pool/wrong-tag", Severity::Warning, text);
         }
     }
@@ -79,10 +95,18 @@ fn free(cx: &mut Machine, block: Gva, tag: Option<u32>) -> Flow {
     // BAD_POOL_CALLER: 7 = already freed, 0x46 = not an allocated address.
     let tag = u64::from(tag.unwrap_or(0));
     if cx.pool_was_freed(block.raw()) {
-        cx.report("pool/double-free", Severity::Error, format!("the pool block {:#x} is freed twice", block.raw()));
+        cx.report(
+            "pool/double-free",
+            Severity::Error,
+            format!("the pool block {:#x} is freed twice", block.raw()),
+        );
         return Flow::Bugcheck(0xc2, [7, 0, tag, block.raw()]);
     }
-    cx.report("pool/bad-free", Severity::Error, format!("{:#x} is not the address of a pool block", block.raw()));
+    cx.report(
+        "pool/bad-free",
+        Severity::Error,
+        format!("{:#x} is not the address of a pool block", block.raw()),
+    );
     Flow::Bugcheck(0xc2, [0x46, block.raw(), 0, 0])
 }
 
@@ -96,26 +120,41 @@ impl PoolRoutines {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
     fn ExAllocatePool2(cx: &mut Machine, Flags: u64, NumberOfBytes: u64, Tag: u32) -> Flow {
-        let kinds = Flags & (pool_flag::NON_PAGED | pool_flag::NON_PAGED_EXECUTE | pool_flag::PAGED);
+        let kinds =
+            Flags & (pool_flag::NON_PAGED | pool_flag::NON_PAGED_EXECUTE | pool_flag::PAGED);
         let kind = match kinds {
             pool_flag::NON_PAGED => Kind::NonPaged,
             pool_flag::NON_PAGED_EXECUTE => Kind::NonPagedExecute,
             pool_flag::PAGED => Kind::Paged,
             _ => {
-                let text = format!("ExAllocatePool2 with flags {Flags:#x}: exactly one kind of pool must be named");
+                let text = format!(
+                    "ExAllocatePool2 with flags {Flags:#x}: exactly one kind of pool must be named"
+                );
                 cx.report("pool/bad-flags", Severity::Error, text);
                 return Flow::Return(0);
             }
         };
         let zero = Flags & pool_flag::UNINITIALIZED == 0;
-        allocate(cx, kind, NumberOfBytes, Tag, zero, Flags & pool_flag::RAISE_ON_FAILURE != 0)
+        allocate(
+            cx,
+            kind,
+            NumberOfBytes,
+            Tag,
+            zero,
+            Flags & pool_flag::RAISE_ON_FAILURE != 0,
+        )
     }
 
     /// Allocates pool of a type, with a tag.
     #[page("wdm/nf-wdm-exallocatepoolwithtag")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
-    fn ExAllocatePoolWithTag(cx: &mut Machine, PoolType: u32, NumberOfBytes: u64, Tag: u32) -> Flow {
+    fn ExAllocatePoolWithTag(
+        cx: &mut Machine,
+        PoolType: u32,
+        NumberOfBytes: u64,
+        Tag: u32,
+    ) -> Flow {
         let zero = PoolType & pool_type::ZERO != 0;
         let raise = PoolType & pool_type::RAISE_IF_ALLOCATION_FAILURE != 0;
         allocate(cx, kind_of_type(PoolType), NumberOfBytes, Tag, zero, raise)
@@ -126,9 +165,21 @@ impl PoolRoutines {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
     #[partial("quota is not counted")]
-    fn ExAllocatePoolWithQuotaTag(cx: &mut Machine, PoolType: u32, NumberOfBytes: u64, Tag: u32) -> Flow {
+    fn ExAllocatePoolWithQuotaTag(
+        cx: &mut Machine,
+        PoolType: u32,
+        NumberOfBytes: u64,
+        Tag: u32,
+    ) -> Flow {
         // POOL_QUOTA_FAIL_INSTEAD_OF_RAISE is 8.
-        allocate(cx, kind_of_type(PoolType), NumberOfBytes, Tag, false, PoolType & 8 == 0)
+        allocate(
+            cx,
+            kind_of_type(PoolType),
+            NumberOfBytes,
+            Tag,
+            false,
+            PoolType & 8 == 0,
+        )
     }
 
     /// Allocates pool without a tag.
@@ -136,7 +187,14 @@ impl PoolRoutines {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
     fn ExAllocatePool(cx: &mut Machine, PoolType: u32, NumberOfBytes: u64) -> Flow {
-        allocate(cx, kind_of_type(PoolType), NumberOfBytes, NO_TAG, false, false)
+        allocate(
+            cx,
+            kind_of_type(PoolType),
+            NumberOfBytes,
+            NO_TAG,
+            false,
+            false,
+        )
     }
 
     /// Frees a block.

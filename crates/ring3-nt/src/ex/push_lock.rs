@@ -28,7 +28,11 @@ fn can_have(value: u64, exclusive: bool) -> bool {
 }
 
 fn taken(value: u64, exclusive: bool) -> u64 {
-    if exclusive { value | LOCKED } else { (value | LOCKED) + SHARE }
+    if exclusive {
+        value | LOCKED
+    } else {
+        (value | LOCKED) + SHARE
+    }
 }
 
 /// Acquires a push lock.
@@ -38,7 +42,8 @@ fn taken(value: u64, exclusive: bool) -> u64 {
 pub fn acquire(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>, exclusive: bool) -> Result<Flow, Fault> {
     let value = cx.memory.get(at, EX_PUSH_LOCK::Value)?;
     if can_have(value, exclusive) && value & WAITING == 0 {
-        cx.memory.set(at, EX_PUSH_LOCK::Value, taken(value, exclusive))?;
+        cx.memory
+            .set(at, EX_PUSH_LOCK::Value, taken(value, exclusive))?;
         return Ok(().into_flow());
     }
     if cx.irql() >= DISPATCH_LEVEL {
@@ -46,8 +51,15 @@ pub fn acquire(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>, exclusive: bool) -> Resu
     }
     cx.memory.set(at, EX_PUSH_LOCK::Value, value | WAITING)?;
     let thread = cx.thread().id;
-    cx.ex.push_lock_waiters.entry(at.raw()).or_default().push_back((thread, exclusive));
-    Ok(Flow::Wait(Wait::On(Key::new("push lock", at.raw())), Box::new(Pass)))
+    cx.ex
+        .push_lock_waiters
+        .entry(at.raw())
+        .or_default()
+        .push_back((thread, exclusive));
+    Ok(Flow::Wait(
+        Wait::On(Key::new("push lock", at.raw())),
+        Box::new(Pass),
+    ))
 }
 
 /// Releases a push lock, whichever way it is held, and hands it to who waits.
@@ -57,7 +69,10 @@ pub fn acquire(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>, exclusive: bool) -> Resu
 pub fn release(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
     let mut value = cx.memory.get(at, EX_PUSH_LOCK::Value)?;
     if value & LOCKED == 0 {
-        let text = format!("the push lock {:#x} is released but nobody holds it", at.raw());
+        let text = format!(
+            "the push lock {:#x} is released but nobody holds it",
+            at.raw()
+        );
         cx.report("lock/not-held", Severity::Error, text);
         return Ok(());
     }
@@ -103,7 +118,11 @@ impl PushLocks {
     #[page("wdm/nf-wdm-exacquirepushlockexclusive")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExAcquirePushLockExclusiveEx(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>, Flags: u32) -> Result<Flow, Fault> {
+    fn ExAcquirePushLockExclusiveEx(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+        Flags: u32,
+    ) -> Result<Flow, Fault> {
         let _ = Flags;
         acquire(cx, PushLock, true)
     }
@@ -112,7 +131,11 @@ impl PushLocks {
     #[page("wdm/nf-wdm-exacquirepushlockshared")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExAcquirePushLockSharedEx(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>, Flags: u32) -> Result<Flow, Fault> {
+    fn ExAcquirePushLockSharedEx(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+        Flags: u32,
+    ) -> Result<Flow, Fault> {
         let _ = Flags;
         acquire(cx, PushLock, false)
     }
@@ -121,7 +144,11 @@ impl PushLocks {
     #[page("wdm/nf-wdm-exreleasepushlockexclusive")]
     #[irql(..=APC_LEVEL)]
     #[alias("ExReleasePushLockSharedEx")]
-    fn ExReleasePushLockExclusiveEx(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>, Flags: u32) -> Result<(), Fault> {
+    fn ExReleasePushLockExclusiveEx(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+        Flags: u32,
+    ) -> Result<(), Fault> {
         let _ = Flags;
         release(cx, PushLock)
     }
@@ -130,7 +157,10 @@ impl PushLocks {
     #[page("")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExfAcquirePushLockExclusive(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>) -> Result<Flow, Fault> {
+    fn ExfAcquirePushLockExclusive(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+    ) -> Result<Flow, Fault> {
         acquire(cx, PushLock, true)
     }
 
@@ -138,7 +168,10 @@ impl PushLocks {
     #[page("")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExfAcquirePushLockShared(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>) -> Result<Flow, Fault> {
+    fn ExfAcquirePushLockShared(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+    ) -> Result<Flow, Fault> {
         acquire(cx, PushLock, false)
     }
 
@@ -153,12 +186,16 @@ impl PushLocks {
     /// Acquires a push lock together with others if that needs no wait.
     #[page("")]
     #[irql(..=APC_LEVEL)]
-    fn ExfTryAcquirePushLockShared(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>) -> Result<bool, Fault> {
+    fn ExfTryAcquirePushLockShared(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+    ) -> Result<bool, Fault> {
         let value = cx.memory.get(PushLock, EX_PUSH_LOCK::Value)?;
         if !can_have(value, false) || value & WAITING != 0 {
             return Ok(false);
         }
-        cx.memory.set(PushLock, EX_PUSH_LOCK::Value, taken(value, false))?;
+        cx.memory
+            .set(PushLock, EX_PUSH_LOCK::Value, taken(value, false))?;
         Ok(true)
     }
 }

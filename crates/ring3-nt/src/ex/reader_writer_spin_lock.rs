@@ -16,8 +16,12 @@ const READERS: u32 = 0x7fff_ffff;
 
 fn check_recursion(cx: &mut Machine, lock: Gva<u32>) -> Result<(), Fault> {
     let processor = cx.current as u64;
-    if cx.memory.read(lock)? & WRITER != 0 && cx.ke.lock_owners.get(&lock.raw()) == Some(&processor) {
-        let text = format!("the spin lock {:#x} is acquired by the processor that holds it: a deadlock", lock.raw());
+    if cx.memory.read(lock)? & WRITER != 0 && cx.ke.lock_owners.get(&lock.raw()) == Some(&processor)
+    {
+        let text = format!(
+            "the spin lock {:#x} is acquired by the processor that holds it: a deadlock",
+            lock.raw()
+        );
         cx.report("lock/recursive-spin-lock", Severity::Error, text);
     }
     Ok(())
@@ -70,7 +74,10 @@ fn release_shared(cx: &mut Machine, lock: Gva<u32>) -> Result<(), Fault> {
 }
 
 fn not_held(cx: &mut Machine, lock: Gva<u32>, how: &str) {
-    let text = format!("the spin lock {:#x} is released but not held {how}", lock.raw());
+    let text = format!(
+        "the spin lock {:#x} is released but not held {how}",
+        lock.raw()
+    );
     cx.report("lock/not-held", Severity::Error, text);
 }
 
@@ -126,7 +133,11 @@ impl ReaderWriterSpinLocks {
     /// Releases the lock of a writer and restores the IRQL.
     #[page("wdm/nf-wdm-exreleasespinlockexclusive")]
     #[irql(DISPATCH_LEVEL)]
-    fn ExReleaseSpinLockExclusive(cx: &mut Machine, SpinLock: Gva<u32>, OldIrql: u8) -> Result<(), Fault> {
+    fn ExReleaseSpinLockExclusive(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+        OldIrql: u8,
+    ) -> Result<(), Fault> {
         release_exclusive(cx, SpinLock)?;
         cx.set_irql(OldIrql);
         Ok(())
@@ -135,14 +146,21 @@ impl ReaderWriterSpinLocks {
     /// Releases the lock of a writer and leaves the IRQL.
     #[page("wdm/nf-wdm-exreleasespinlockexclusivefromdpclevel")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn ExReleaseSpinLockExclusiveFromDpcLevel(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<(), Fault> {
+    fn ExReleaseSpinLockExclusiveFromDpcLevel(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+    ) -> Result<(), Fault> {
         release_exclusive(cx, SpinLock)
     }
 
     /// Releases the lock of a reader and restores the IRQL.
     #[page("wdm/nf-wdm-exreleasespinlockshared")]
     #[irql(DISPATCH_LEVEL)]
-    fn ExReleaseSpinLockShared(cx: &mut Machine, SpinLock: Gva<u32>, OldIrql: u8) -> Result<(), Fault> {
+    fn ExReleaseSpinLockShared(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+        OldIrql: u8,
+    ) -> Result<(), Fault> {
         release_shared(cx, SpinLock)?;
         cx.set_irql(OldIrql);
         Ok(())
@@ -151,14 +169,20 @@ impl ReaderWriterSpinLocks {
     /// Releases the lock of a reader and leaves the IRQL.
     #[page("wdm/nf-wdm-exreleasespinlocksharedfromdpclevel")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn ExReleaseSpinLockSharedFromDpcLevel(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<(), Fault> {
+    fn ExReleaseSpinLockSharedFromDpcLevel(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+    ) -> Result<(), Fault> {
         release_shared(cx, SpinLock)
     }
 
     /// Acquires the lock as a writer if nobody has it; gives whether.
     #[page("wdm/nf-wdm-extryacquirespinlockexclusiveatdpclevel")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn ExTryAcquireSpinLockExclusiveAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<u32, Fault> {
+    fn ExTryAcquireSpinLockExclusiveAtDpcLevel(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+    ) -> Result<u32, Fault> {
         if cx.memory.read(SpinLock)? != 0 {
             return Ok(0);
         }
@@ -171,7 +195,10 @@ impl ReaderWriterSpinLocks {
     /// Acquires the lock as a reader if no writer has it; gives whether.
     #[page("wdm/nf-wdm-extryacquirespinlocksharedatdpclevel")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn ExTryAcquireSpinLockSharedAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<u32, Fault> {
+    fn ExTryAcquireSpinLockSharedAtDpcLevel(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+    ) -> Result<u32, Fault> {
         let value = cx.memory.read(SpinLock)?;
         if value & WRITER != 0 {
             return Ok(0);
@@ -183,7 +210,10 @@ impl ReaderWriterSpinLocks {
     /// Makes the only reader the writer; gives whether it is.
     #[page("wdm/nf-wdm-extryconvertsharedspinlockexclusive")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn ExTryConvertSharedSpinLockExclusive(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<u32, Fault> {
+    fn ExTryConvertSharedSpinLockExclusive(
+        cx: &mut Machine,
+        SpinLock: Gva<u32>,
+    ) -> Result<u32, Fault> {
         if cx.memory.read(SpinLock)? != 1 {
             return Ok(0);
         }

@@ -81,21 +81,34 @@ impl Resource {
         }
         let was_exclusive = std::mem::take(&mut self.exclusive);
         // Readers follow a writer and a writer follows readers, so that nobody starves.
-        let next = self.waiters.iter().any(|(_, _, exclusive)| *exclusive != was_exclusive);
+        let next = self
+            .waiters
+            .iter()
+            .any(|(_, _, exclusive)| *exclusive != was_exclusive);
         let exclusive = if next { !was_exclusive } else { was_exclusive };
-        Some(if exclusive { self.admit_writer() } else { self.admit_readers() })
+        Some(if exclusive {
+            self.admit_writer()
+        } else {
+            self.admit_readers()
+        })
     }
 
     fn admit_writer(&mut self) -> Vec<ThreadId> {
-        let Some(at) = self.waiters.iter().position(|(_, _, exclusive)| *exclusive) else { return Vec::new() };
-        let Some((thread, owner, _)) = self.waiters.remove(at) else { return Vec::new() };
+        let Some(at) = self.waiters.iter().position(|(_, _, exclusive)| *exclusive) else {
+            return Vec::new();
+        };
+        let Some((thread, owner, _)) = self.waiters.remove(at) else {
+            return Vec::new();
+        };
         self.exclusive = true;
         self.owners.insert(owner, 1);
         vec![thread]
     }
 
     fn admit_readers(&mut self) -> Vec<ThreadId> {
-        let (writers, readers) = std::mem::take(&mut self.waiters).into_iter().partition(|(_, _, exclusive)| *exclusive);
+        let (writers, readers) = std::mem::take(&mut self.waiters)
+            .into_iter()
+            .partition(|(_, _, exclusive)| *exclusive);
         self.waiters = writers;
         let readers: VecDeque<(ThreadId, u64, bool)> = readers;
         for (_, owner, _) in &readers {
@@ -107,7 +120,10 @@ impl Resource {
     /// Waiters that want it exclusively, or shared.
     #[must_use]
     pub fn waiting(&self, exclusive: bool) -> u32 {
-        self.waiters.iter().filter(|(_, _, e)| *e == exclusive).count() as u32
+        self.waiters
+            .iter()
+            .filter(|(_, _, e)| *e == exclusive)
+            .count() as u32
     }
 }
 
@@ -119,15 +135,37 @@ pub fn current_owner(cx: &Machine) -> u64 {
 
 /// Writes what guest memory shows of a resource.
 fn mirror(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<(), Fault> {
-    let Some(resource) = cx.ex.resources.get(&at.raw()).cloned() else { return Ok(()) };
-    let (owner, count) = resource.owners.first_key_value().map_or((0, 0), |(o, c)| (*o, *c));
+    let Some(resource) = cx.ex.resources.get(&at.raw()).cloned() else {
+        return Ok(());
+    };
+    let (owner, count) = resource
+        .owners
+        .first_key_value()
+        .map_or((0, 0), |(o, c)| (*o, *c));
     let flag = cx.memory.get(at, ERESOURCE::Flag)? & !OWNED_EXCLUSIVE;
-    let exclusive = if resource.exclusive { OWNED_EXCLUSIVE } else { 0 };
+    let exclusive = if resource.exclusive {
+        OWNED_EXCLUSIVE
+    } else {
+        0
+    };
     cx.memory.set(at, ERESOURCE::Flag, flag | exclusive)?;
-    cx.memory.set(at, ERESOURCE::ActiveCount, i16::from(!resource.owners.is_empty()))?;
-    cx.memory.set(at, ERESOURCE::ActiveEntries, resource.owners.len() as u32)?;
-    cx.memory.set(at, ERESOURCE::NumberOfSharedWaiters, resource.waiting(false))?;
-    cx.memory.set(at, ERESOURCE::NumberOfExclusiveWaiters, resource.waiting(true))?;
+    cx.memory.set(
+        at,
+        ERESOURCE::ActiveCount,
+        i16::from(!resource.owners.is_empty()),
+    )?;
+    cx.memory
+        .set(at, ERESOURCE::ActiveEntries, resource.owners.len() as u32)?;
+    cx.memory.set(
+        at,
+        ERESOURCE::NumberOfSharedWaiters,
+        resource.waiting(false),
+    )?;
+    cx.memory.set(
+        at,
+        ERESOURCE::NumberOfExclusiveWaiters,
+        resource.waiting(true),
+    )?;
     let entry = at.at(ERESOURCE::OwnerEntry);
     cx.memory.set(entry, OWNER_ENTRY::OwnerThread, owner)?;
     OWNER_ENTRY::OwnerCount.write(&mut cx.memory, entry, u64::from(count))
@@ -143,8 +181,22 @@ pub fn initialize(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<(), Fault> {
     cx.memory.set(links, LIST_ENTRY::Flink, links)?;
     cx.memory.set(links, LIST_ENTRY::Blink, links)?;
     let creator = cx.caller;
-    if cx.ex.resources.insert(at.raw(), Resource { creator, ..Resource::default() }).is_some_and(|r| !r.owners.is_empty()) {
-        let text = format!("the resource {:#x} is initialised while it is owned", at.raw());
+    if cx
+        .ex
+        .resources
+        .insert(
+            at.raw(),
+            Resource {
+                creator,
+                ..Resource::default()
+            },
+        )
+        .is_some_and(|r| !r.owners.is_empty())
+    {
+        let text = format!(
+            "the resource {:#x} is initialised while it is owned",
+            at.raw()
+        );
         cx.report("lock/resource-in-use", Severity::Error, text);
     }
     Ok(())
@@ -175,7 +227,10 @@ fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<(), Fault> 
     let all_held_off: i16 = cx.memory.get(thread, KTHREAD::SpecialApcDisable)?;
     // The remarks ask for it; a system thread gets no APC that could suspend it.
     if cx.irql() == 0 && held_off == 0 && all_held_off == 0 && cx.thread().user {
-        let text = format!("the resource {:#x} is acquired while normal kernel APCs are enabled", at.raw());
+        let text = format!(
+            "the resource {:#x} is acquired while normal kernel APCs are enabled",
+            at.raw()
+        );
         cx.report("lock/resource-apcs-enabled", Severity::Warning, text);
     }
     let owner = current_owner(cx);
@@ -183,9 +238,16 @@ fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<(), Fault> 
         not_initialized(cx, at);
         cx.ex.resources.insert(at.raw(), Resource::default());
     }
-    let upgrade = cx.ex.resources.get(&at.raw()).is_some_and(|r| !r.exclusive && r.owners.contains_key(&owner));
+    let upgrade = cx
+        .ex
+        .resources
+        .get(&at.raw())
+        .is_some_and(|r| !r.exclusive && r.owners.contains_key(&owner));
     if upgrade && mode == Mode::Exclusive {
-        let text = format!("the resource {:#x} is acquired exclusively by a thread that owns it shared: a deadlock", at.raw());
+        let text = format!(
+            "the resource {:#x} is acquired exclusively by a thread that owns it shared: a deadlock",
+            at.raw()
+        );
         cx.report("lock/resource-upgrade", Severity::Error, text);
     }
     Ok(())
@@ -204,11 +266,18 @@ fn wait_for(cx: &mut Machine, at: Gva<ERESOURCE>) -> bool {
 ///
 /// # Errors
 /// A fault if its memory cannot be used.
-pub fn acquire(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode, wait: bool) -> Result<Flow, Fault> {
+pub fn acquire(
+    cx: &mut Machine,
+    at: Gva<ERESOURCE>,
+    mode: Mode,
+    wait: bool,
+) -> Result<Flow, Fault> {
     check(cx, at, mode)?;
     let contention = cx.memory.get(at, ERESOURCE::ContentionCount)?;
     let (thread, owner) = (cx.thread().id, current_owner(cx));
-    let Some(resource) = cx.ex.resources.get_mut(&at.raw()) else { return Ok(Flow::Return(0)) };
+    let Some(resource) = cx.ex.resources.get_mut(&at.raw()) else {
+        return Ok(Flow::Return(0));
+    };
     if resource.take(owner, mode) {
         mirror(cx, at)?;
         return Ok(Flow::Return(1));
@@ -216,14 +285,20 @@ pub fn acquire(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode, wait: bool) -> 
     if !wait {
         return Ok(Flow::Return(0));
     }
-    resource.waiters.push_back((thread, owner, mode == Mode::Exclusive));
-    cx.memory.set(at, ERESOURCE::ContentionCount, contention.wrapping_add(1))?;
+    resource
+        .waiters
+        .push_back((thread, owner, mode == Mode::Exclusive));
+    cx.memory
+        .set(at, ERESOURCE::ContentionCount, contention.wrapping_add(1))?;
     mirror(cx, at)?;
     Ok(Flow::Become(wait_for(at)))
 }
 
 fn not_owned(cx: &mut Machine, at: Gva<ERESOURCE>, owner: u64, verb: &str) -> Flow {
-    let text = format!("the resource {:#x} is {verb} for {owner:#x}, which does not own it so", at.raw());
+    let text = format!(
+        "the resource {:#x} is {verb} for {owner:#x}, which does not own it so",
+        at.raw()
+    );
     cx.report("lock/resource-not-owned", Severity::Error, text);
     Flow::Bugcheck(RESOURCE_NOT_OWNED, [at.raw(), owner, 0, 0])
 }
@@ -234,7 +309,12 @@ fn not_owned(cx: &mut Machine, at: Gva<ERESOURCE>, owner: u64, verb: &str) -> Fl
 /// A fault if its memory cannot be used.
 pub fn release(cx: &mut Machine, at: Gva<ERESOURCE>, owner: u64) -> Result<Option<Flow>, Fault> {
     cx.memory.get(at, ERESOURCE::Flag)?;
-    let Some(ready) = cx.ex.resources.get_mut(&at.raw()).and_then(|r| r.give(owner)) else {
+    let Some(ready) = cx
+        .ex
+        .resources
+        .get_mut(&at.raw())
+        .and_then(|r| r.give(owner))
+    else {
         return Ok(Some(not_owned(cx, at, owner, "released")));
     };
     mirror(cx, at)?;
@@ -267,7 +347,9 @@ pub fn convert_to_shared(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<Option<
 /// How often an owner has a resource, and whether exclusively.
 #[must_use]
 pub fn owned(cx: &Machine, at: u64, owner: u64) -> (u32, bool) {
-    let Some(resource) = cx.ex.resources.get(&at) else { return (0, false) };
+    let Some(resource) = cx.ex.resources.get(&at) else {
+        return (0, false);
+    };
     let count = resource.owners.get(&owner).copied().unwrap_or(0);
     (count, count > 0 && resource.exclusive)
 }
@@ -275,18 +357,27 @@ pub fn owned(cx: &Machine, at: u64, owner: u64) -> (u32, bool) {
 /// How many threads wait for shared and for exclusive access.
 #[must_use]
 pub fn waiters(cx: &Machine, at: u64) -> (u32, u32) {
-    cx.ex.resources.get(&at).map_or((0, 0), |r| (r.waiting(false), r.waiting(true)))
+    cx.ex
+        .resources
+        .get(&at)
+        .map_or((0, 0), |r| (r.waiting(false), r.waiting(true)))
 }
 
 /// Moves what the current thread has to an owner pointer; gives the bugcheck if it has nothing.
 ///
 /// # Errors
 /// A fault if its memory cannot be used.
-pub fn set_owner(cx: &mut Machine, at: Gva<ERESOURCE>, pointer: u64) -> Result<Option<Flow>, Fault> {
+pub fn set_owner(
+    cx: &mut Machine,
+    at: Gva<ERESOURCE>,
+    pointer: u64,
+) -> Result<Option<Flow>, Fault> {
     cx.memory.get(at, ERESOURCE::Flag)?;
     let owner = current_owner(cx);
     let resource = cx.ex.resources.get_mut(&at.raw());
-    let Some((resource, count)) = resource.and_then(|r| r.owners.remove(&owner).map(|count| (r, count))) else {
+    let Some((resource, count)) =
+        resource.and_then(|r| r.owners.remove(&owner).map(|count| (r, count)))
+    else {
         return Ok(Some(not_owned(cx, at, owner, "given to a pointer")));
     };
     *resource.owners.entry(pointer).or_default() += count;
@@ -307,7 +398,12 @@ pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
     for (at, creator) in left {
         cx.ex.resources.remove(&at);
         let text = format!("the resource {at:#x} is not deleted before unload");
-        cx.report_at("lock/resource-left", Severity::Error, text, creator.wrapping_sub(1));
+        cx.report_at(
+            "lock/resource-left",
+            Severity::Error,
+            text,
+            creator.wrapping_sub(1),
+        );
     }
 }
 
@@ -317,7 +413,8 @@ mod tests {
 
     fn wait(r: &mut Resource, thread: u64, mode: Mode) {
         assert!(!r.take(thread, mode));
-        r.waiters.push_back((ThreadId(thread as u32), thread, mode == Mode::Exclusive));
+        r.waiters
+            .push_back((ThreadId(thread as u32), thread, mode == Mode::Exclusive));
     }
 
     #[test]

@@ -17,7 +17,8 @@ fn done(bugcheck: Option<Flow>) -> Flow {
 fn region(cx: &mut Machine, by: i16) -> Result<(), Fault> {
     let thread = cx.thread().object.cast::<KTHREAD>();
     let value: i16 = cx.memory.get(thread, KTHREAD::KernelApcDisable)?;
-    cx.memory.set(thread, KTHREAD::KernelApcDisable, value.wrapping_add(by))
+    cx.memory
+        .set(thread, KTHREAD::KernelApcDisable, value.wrapping_add(by))
 }
 
 /// Acquires, then gives what the forms with a region give.
@@ -44,7 +45,10 @@ impl Resources {
     /// Initialises a resource.
     #[page("wdm/nf-wdm-exinitializeresourcelite")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn ExInitializeResourceLite(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<NTSTATUS, Fault> {
+    fn ExInitializeResourceLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<NTSTATUS, Fault> {
         resource::initialize(cx, Resource)?;
         Ok(STATUS_SUCCESS)
     }
@@ -52,7 +56,10 @@ impl Resources {
     /// Makes a resource as new that nobody owns.
     #[page("wdm/nf-wdm-exreinitializeresourcelite")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn ExReinitializeResourceLite(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<NTSTATUS, Fault> {
+    fn ExReinitializeResourceLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<NTSTATUS, Fault> {
         cx.memory.get(Resource, ERESOURCE::Flag)?;
         resource::delete(cx, Resource);
         resource::initialize(cx, Resource)?;
@@ -72,7 +79,11 @@ impl Resources {
     #[page("wdm/nf-wdm-exacquireresourceexclusivelite")]
     #[irql(..=APC_LEVEL)]
     #[returns(bool)]
-    fn ExAcquireResourceExclusiveLite(cx: &mut Machine, Resource: Gva<ERESOURCE>, Wait: bool) -> Result<Flow, Fault> {
+    fn ExAcquireResourceExclusiveLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        Wait: bool,
+    ) -> Result<Flow, Fault> {
         resource::acquire(cx, Resource, Mode::Exclusive, Wait)
     }
 
@@ -80,7 +91,11 @@ impl Resources {
     #[page("wdm/nf-wdm-exacquireresourcesharedlite")]
     #[irql(..=APC_LEVEL)]
     #[returns(bool)]
-    fn ExAcquireResourceSharedLite(cx: &mut Machine, Resource: Gva<ERESOURCE>, Wait: bool) -> Result<Flow, Fault> {
+    fn ExAcquireResourceSharedLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        Wait: bool,
+    ) -> Result<Flow, Fault> {
         resource::acquire(cx, Resource, Mode::Shared, Wait)
     }
 
@@ -88,7 +103,11 @@ impl Resources {
     #[page("wdm/nf-wdm-exacquiresharedstarveexclusive")]
     #[irql(..=APC_LEVEL)]
     #[returns(bool)]
-    fn ExAcquireSharedStarveExclusive(cx: &mut Machine, Resource: Gva<ERESOURCE>, Wait: bool) -> Result<Flow, Fault> {
+    fn ExAcquireSharedStarveExclusive(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        Wait: bool,
+    ) -> Result<Flow, Fault> {
         resource::acquire(cx, Resource, Mode::SharedStarveExclusive, Wait)
     }
 
@@ -96,7 +115,11 @@ impl Resources {
     #[page("wdm/nf-wdm-exacquiresharedwaitforexclusive")]
     #[irql(..=APC_LEVEL)]
     #[returns(bool)]
-    fn ExAcquireSharedWaitForExclusive(cx: &mut Machine, Resource: Gva<ERESOURCE>, Wait: bool) -> Result<Flow, Fault> {
+    fn ExAcquireSharedWaitForExclusive(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        Wait: bool,
+    ) -> Result<Flow, Fault> {
         resource::acquire(cx, Resource, Mode::SharedWaitForExclusive, Wait)
     }
 
@@ -105,7 +128,10 @@ impl Resources {
     #[irql(..=APC_LEVEL)]
     #[returns(Gva)]
     #[partial("the result is NULL, not the Win32 thread")]
-    fn ExEnterCriticalRegionAndAcquireResourceExclusive(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExEnterCriticalRegionAndAcquireResourceExclusive(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         enter(cx, Resource, Mode::Exclusive)
     }
 
@@ -114,7 +140,10 @@ impl Resources {
     #[irql(..=APC_LEVEL)]
     #[returns(Gva)]
     #[partial("the result is NULL, not the Win32 thread")]
-    fn ExEnterCriticalRegionAndAcquireResourceShared(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExEnterCriticalRegionAndAcquireResourceShared(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         enter(cx, Resource, Mode::Shared)
     }
 
@@ -123,7 +152,10 @@ impl Resources {
     #[irql(..=APC_LEVEL)]
     #[returns(Gva)]
     #[partial("the result is NULL, not the Win32 thread")]
-    fn ExEnterCriticalRegionAndAcquireSharedWaitForExclusive(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExEnterCriticalRegionAndAcquireSharedWaitForExclusive(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         enter(cx, Resource, Mode::SharedWaitForExclusive)
     }
 
@@ -132,7 +164,10 @@ impl Resources {
     #[irql(..=APC_LEVEL)]
     #[returns(Gva)]
     #[partial("a critical region only; the result is NULL, not the Win32 thread")]
-    fn ExEnterPriorityRegionAndAcquireResourceExclusive(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExEnterPriorityRegionAndAcquireResourceExclusive(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         enter(cx, Resource, Mode::Exclusive)
     }
 
@@ -141,7 +176,10 @@ impl Resources {
     #[irql(..=APC_LEVEL)]
     #[returns(Gva)]
     #[partial("a critical region only; the result is NULL, not the Win32 thread")]
-    fn ExEnterPriorityRegionAndAcquireResourceShared(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExEnterPriorityRegionAndAcquireResourceShared(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         enter(cx, Resource, Mode::Shared)
     }
 
@@ -158,7 +196,11 @@ impl Resources {
     #[page("wdm/nf-wdm-exreleaseresourceforthreadlite")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(())]
-    fn ExReleaseResourceForThreadLite(cx: &mut Machine, Resource: Gva<ERESOURCE>, ResourceThreadId: u64) -> Result<Flow, Fault> {
+    fn ExReleaseResourceForThreadLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        ResourceThreadId: u64,
+    ) -> Result<Flow, Fault> {
         Ok(done(resource::release(cx, Resource, ResourceThreadId)?))
     }
 
@@ -166,7 +208,10 @@ impl Resources {
     #[page("wdm/nf-wdm-exreleaseresourceandleavecriticalregion")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExReleaseResourceAndLeaveCriticalRegion(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExReleaseResourceAndLeaveCriticalRegion(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         let owner = resource::current_owner(cx);
         let bugcheck = resource::release(cx, Resource, owner)?;
         if bugcheck.is_none() {
@@ -179,7 +224,10 @@ impl Resources {
     #[page("")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExReleaseResourceAndLeavePriorityRegion(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExReleaseResourceAndLeavePriorityRegion(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         let owner = resource::current_owner(cx);
         let bugcheck = resource::release(cx, Resource, owner)?;
         if bugcheck.is_none() {
@@ -192,7 +240,10 @@ impl Resources {
     #[page("wdm/nf-wdm-exconvertexclusivetosharedlite")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExConvertExclusiveToSharedLite(cx: &mut Machine, Resource: Gva<ERESOURCE>) -> Result<Flow, Fault> {
+    fn ExConvertExclusiveToSharedLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
         Ok(done(resource::convert_to_shared(cx, Resource)?))
     }
 
@@ -236,7 +287,11 @@ impl Resources {
     #[page("wdm/nf-wdm-exsetresourceownerpointer")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(())]
-    fn ExSetResourceOwnerPointer(cx: &mut Machine, Resource: Gva<ERESOURCE>, OwnerPointer: u64) -> Result<Flow, Fault> {
+    fn ExSetResourceOwnerPointer(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        OwnerPointer: u64,
+    ) -> Result<Flow, Fault> {
         Ok(done(resource::set_owner(cx, Resource, OwnerPointer)?))
     }
 
@@ -244,7 +299,12 @@ impl Resources {
     #[page("wdm/nf-wdm-exsetresourceownerpointerex")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(())]
-    fn ExSetResourceOwnerPointerEx(cx: &mut Machine, Resource: Gva<ERESOURCE>, OwnerPointer: u64, Flags: u32) -> Result<Flow, Fault> {
+    fn ExSetResourceOwnerPointerEx(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+        OwnerPointer: u64,
+        Flags: u32,
+    ) -> Result<Flow, Fault> {
         // FLAG_OWNER_POINTER_IS_THREAD only concerns priority boosts.
         let _ = Flags;
         Ok(done(resource::set_owner(cx, Resource, OwnerPointer)?))

@@ -27,16 +27,27 @@ fn acquire(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<bool
     if value & ACTIVE != 0 {
         return Ok(false);
     }
-    cx.memory.set(at, EX_RUNDOWN_REF::Count, value.wrapping_add(ONE * u64::from(count)))?;
+    cx.memory.set(
+        at,
+        EX_RUNDOWN_REF::Count,
+        value.wrapping_add(ONE * u64::from(count)),
+    )?;
     Ok(true)
 }
 
 fn release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<(), Fault> {
     let value = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
     let count = u64::from(count);
-    let left = if value & ACTIVE == 0 { Some(value / ONE) } else { cx.ex.rundowns.get(&at.raw()).copied() };
+    let left = if value & ACTIVE == 0 {
+        Some(value / ONE)
+    } else {
+        cx.ex.rundowns.get(&at.raw()).copied()
+    };
     let Some(after) = left.and_then(|left| left.checked_sub(count)) else {
-        let text = format!("run-down protection of {:#x} is released more often than it was acquired", at.raw());
+        let text = format!(
+            "run-down protection of {:#x} is released more often than it was acquired",
+            at.raw()
+        );
         cx.report("rundown/over-release", Severity::Error, text);
         return Ok(());
     };
@@ -76,42 +87,62 @@ impl Rundowns {
     /// Initialises run-down protection.
     #[page("wdm/nf-wdm-exinitializerundownprotection")]
     #[irql(any)]
-    fn ExInitializeRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+    fn ExInitializeRundownProtection(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+    ) -> Result<(), Fault> {
         cx.memory.set(RunRef, EX_RUNDOWN_REF::Count, 0)
     }
 
     /// Makes run-down protection usable again after a run-down.
     #[page("wdm/nf-wdm-exreinitializerundownprotection")]
     #[irql(any)]
-    fn ExReInitializeRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+    fn ExReInitializeRundownProtection(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+    ) -> Result<(), Fault> {
         cx.memory.set(RunRef, EX_RUNDOWN_REF::Count, 0)
     }
 
     /// Tries to keep an object from being run down.
     #[page("wdm/nf-wdm-exacquirerundownprotection")]
     #[irql(any)]
-    fn ExAcquireRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<bool, Fault> {
+    fn ExAcquireRundownProtection(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+    ) -> Result<bool, Fault> {
         acquire(cx, RunRef, 1)
     }
 
     /// Tries to keep an object from being run down, several times.
     #[page("wdm/nf-wdm-exacquirerundownprotectionex")]
     #[irql(any)]
-    fn ExAcquireRundownProtectionEx(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>, Count: u32) -> Result<bool, Fault> {
+    fn ExAcquireRundownProtectionEx(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+        Count: u32,
+    ) -> Result<bool, Fault> {
         acquire(cx, RunRef, Count)
     }
 
     /// Gives run-down protection back.
     #[page("wdm/nf-wdm-exreleaserundownprotection")]
     #[irql(any)]
-    fn ExReleaseRundownProtection(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Result<(), Fault> {
+    fn ExReleaseRundownProtection(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+    ) -> Result<(), Fault> {
         release(cx, RunRef, 1)
     }
 
     /// Gives run-down protection back, several times.
     #[page("wdm/nf-wdm-exreleaserundownprotectionex")]
     #[irql(any)]
-    fn ExReleaseRundownProtectionEx(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>, Count: u32) -> Result<(), Fault> {
+    fn ExReleaseRundownProtectionEx(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+        Count: u32,
+    ) -> Result<(), Fault> {
         release(cx, RunRef, Count)
     }
 

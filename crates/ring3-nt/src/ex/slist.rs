@@ -24,7 +24,9 @@ const DEPTH: u64 = 0xffff;
 /// # Errors
 /// A fault if the header cannot be read.
 pub fn first(cx: &Machine, head: Gva<SLIST_HEADER>) -> Result<Gva<SLIST_ENTRY>, Fault> {
-    Ok(Gva::new(cx.memory.get(head, SLIST_HEADER::Region)? & !RESERVED))
+    Ok(Gva::new(
+        cx.memory.get(head, SLIST_HEADER::Region)? & !RESERVED,
+    ))
 }
 
 /// How many entries a list has.
@@ -35,30 +37,52 @@ pub fn depth(cx: &Machine, head: Gva<SLIST_HEADER>) -> Result<u16, Fault> {
     Ok((cx.memory.get(head, SLIST_HEADER::Alignment)? & DEPTH) as u16)
 }
 
-fn set_first(cx: &mut Machine, head: Gva<SLIST_HEADER>, entry: Gva<SLIST_ENTRY>) -> Result<(), Fault> {
+fn set_first(
+    cx: &mut Machine,
+    head: Gva<SLIST_HEADER>,
+    entry: Gva<SLIST_ENTRY>,
+) -> Result<(), Fault> {
     let reserved = cx.memory.get(head, SLIST_HEADER::Region)? & RESERVED;
-    cx.memory.set(head, SLIST_HEADER::Region, entry.raw() & !RESERVED | reserved)
+    cx.memory.set(
+        head,
+        SLIST_HEADER::Region,
+        entry.raw() & !RESERVED | reserved,
+    )
 }
 
 /// Puts an entry first; gives what was first.
 ///
 /// # Errors
 /// A fault if header or entry cannot be used.
-pub fn push(cx: &mut Machine, head: Gva<SLIST_HEADER>, entry: Gva<SLIST_ENTRY>) -> Result<Gva<SLIST_ENTRY>, Fault> {
+pub fn push(
+    cx: &mut Machine,
+    head: Gva<SLIST_HEADER>,
+    entry: Gva<SLIST_ENTRY>,
+) -> Result<Gva<SLIST_ENTRY>, Fault> {
     let word = cx.memory.get(head, SLIST_HEADER::Alignment)?;
     let before = first(cx, head)?;
     cx.memory.set(entry, SLIST_ENTRY::Next, before)?;
     if entry.raw() & RESERVED != 0 {
-        let text = format!("the list entry {:#x} is not aligned to 16 bytes: the list loses its low bits", entry.raw());
+        let text = format!(
+            "the list entry {:#x} is not aligned to 16 bytes: the list loses its low bits",
+            entry.raw()
+        );
         cx.report("list/misaligned-entry", Severity::Error, text);
     }
     if before == entry {
-        let text = format!("the list entry {:#x} is pushed onto a list that it is first in", entry.raw());
+        let text = format!(
+            "the list entry {:#x} is pushed onto a list that it is first in",
+            entry.raw()
+        );
         cx.report("list/entry-twice", Severity::Error, text);
     }
     // The depth wraps inside its own 16 bits.
     let depth = word.wrapping_add(1) & DEPTH;
-    cx.memory.set(head, SLIST_HEADER::Alignment, word.wrapping_add(PUSHED) & !DEPTH | depth)?;
+    cx.memory.set(
+        head,
+        SLIST_HEADER::Alignment,
+        word.wrapping_add(PUSHED) & !DEPTH | depth,
+    )?;
     set_first(cx, head, entry)?;
     Ok(before)
 }
@@ -74,7 +98,11 @@ pub fn pop(cx: &mut Machine, head: Gva<SLIST_HEADER>) -> Result<Gva<SLIST_ENTRY>
     }
     let word = cx.memory.get(head, SLIST_HEADER::Alignment)?;
     let next = cx.memory.get(entry, SLIST_ENTRY::Next)?;
-    cx.memory.set(head, SLIST_HEADER::Alignment, word & !DEPTH | word.wrapping_sub(1) & DEPTH)?;
+    cx.memory.set(
+        head,
+        SLIST_HEADER::Alignment,
+        word & !DEPTH | word.wrapping_sub(1) & DEPTH,
+    )?;
     set_first(cx, head, next)?;
     Ok(entry)
 }
@@ -99,7 +127,10 @@ impl SequencedLists {
     /// The first entry of a sequenced list, which stays where it is.
     #[page("")]
     #[irql(any)]
-    fn FirstEntrySList(cx: &mut Machine, SListHead: Gva<SLIST_HEADER>) -> Result<Gva<SLIST_ENTRY>, Fault> {
+    fn FirstEntrySList(
+        cx: &mut Machine,
+        SListHead: Gva<SLIST_HEADER>,
+    ) -> Result<Gva<SLIST_ENTRY>, Fault> {
         first(cx, SListHead)
     }
 
@@ -117,18 +148,25 @@ impl SequencedLists {
     /// Takes the first entry of a sequenced list.
     #[page("wdm/nf-wdm-exinterlockedpopentryslist")]
     #[irql(any)]
-    fn ExpInterlockedPopEntrySList(cx: &mut Machine, ListHead: Gva<SLIST_HEADER>) -> Result<Gva<SLIST_ENTRY>, Fault> {
+    fn ExpInterlockedPopEntrySList(
+        cx: &mut Machine,
+        ListHead: Gva<SLIST_HEADER>,
+    ) -> Result<Gva<SLIST_ENTRY>, Fault> {
         pop(cx, ListHead)
     }
 
     /// Takes all entries of a sequenced list.
     #[page("wdm/nf-wdm-exinterlockedflushslist")]
     #[irql(any)]
-    fn ExpInterlockedFlushSList(cx: &mut Machine, ListHead: Gva<SLIST_HEADER>) -> Result<Gva<SLIST_ENTRY>, Fault> {
+    fn ExpInterlockedFlushSList(
+        cx: &mut Machine,
+        ListHead: Gva<SLIST_HEADER>,
+    ) -> Result<Gva<SLIST_ENTRY>, Fault> {
         let entry = first(cx, ListHead)?;
         if !entry.is_null() {
             let word = cx.memory.get(ListHead, SLIST_HEADER::Alignment)?;
-            cx.memory.set(ListHead, SLIST_HEADER::Alignment, word & !DEPTH)?;
+            cx.memory
+                .set(ListHead, SLIST_HEADER::Alignment, word & !DEPTH)?;
             set_first(cx, ListHead, Gva::NULL)?;
         }
         Ok(entry)

@@ -35,7 +35,11 @@ impl Uuids {
     fn ExUuidCreate(cx: &mut Machine, Uuid: Gva<GUID>) -> Result<NTSTATUS, Fault> {
         cx.memory.get(Uuid, GUID::Data1)?;
         cx.ex.uuids += 1;
-        let time = cx.clock.system().wrapping_add(GREGORIAN_TO_WINDOWS).wrapping_add(cx.ex.uuids);
+        let time = cx
+            .clock
+            .system()
+            .wrapping_add(GREGORIAN_TO_WINDOWS)
+            .wrapping_add(cx.ex.uuids);
         let mut random = || cx.decide(Choice::Random, 0x1_0000) as u16;
         let sequence = random();
         let mut node = [0; 6];
@@ -44,7 +48,8 @@ impl Uuids {
         }
         // The multicast bit marks a node that is no network address.
         node[0] |= 1;
-        cx.memory.write_bytes(Uuid, &version_1(time, sequence, node))?;
+        cx.memory
+            .write_bytes(Uuid, &version_1(time, sequence, node))?;
         Ok(STATUS_SUCCESS)
     }
 }

@@ -76,7 +76,12 @@ pub fn priority(kind: u32) -> u8 {
 /// Queues work; wakes or makes a worker.
 pub fn enqueue(cx: &mut Machine, work: Work) {
     cx.trace.event("work", &[work.item, work.routine]);
-    let at = cx.ex.work.items.iter().position(|w| w.priority < work.priority);
+    let at = cx
+        .ex
+        .work
+        .items
+        .iter()
+        .position(|w| w.priority < work.priority);
     match at {
         Some(at) => cx.ex.work.items.insert(at, work),
         None => cx.ex.work.items.push_back(work),
@@ -112,13 +117,22 @@ fn worker(cx: &mut Machine) -> Flow {
         let _ = cx.memory.set(list, LIST_ENTRY::Flink, Gva::NULL);
         cx.ex.work.running.insert(thread, work.clone());
         cx.thread_mut().priority = work.priority;
-        let argument = |n: usize| work.arguments.get(n).copied().unwrap_or(0);
-        call!(work.routine, argument(0), argument(1), argument(2));
+        call!(
+            work.routine,
+            argument(&work, 0),
+            argument(&work, 1),
+            argument(&work, 2)
+        );
         let level = cx.irql();
         if level != 0 {
             return Flow::Bugcheck(
                 WORKER_THREAD_RETURNED_AT_BAD_IRQL,
-                [work.routine, u64::from(level), work.item, work.item],
+                [
+                    work.routine,
+                    u64::from(level),
+                    argument(&work, 0),
+                    work.item,
+                ],
             );
         }
         cx.ex.work.running.remove(&thread);
@@ -129,6 +143,10 @@ fn worker(cx: &mut Machine) -> Flow {
     }
 }
 
+fn argument(work: &Work, n: usize) -> u64 {
+    work.arguments.get(n).copied().unwrap_or(0)
+}
+
 /// Routines on work items.
 pub struct WorkQueues;
 
@@ -137,11 +155,21 @@ impl WorkQueues {
     /// Queues an item for a system worker thread.
     #[page("wdm/nf-wdm-exqueueworkitem")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn ExQueueWorkItem(cx: &mut Machine, WorkItem: Gva<WORK_QUEUE_ITEM>, QueueType: u32) -> Result<(), Fault> {
-        let routine = cx.memory.get(WorkItem, WORK_QUEUE_ITEM::WorkerRoutine)?.raw();
+    fn ExQueueWorkItem(
+        cx: &mut Machine,
+        WorkItem: Gva<WORK_QUEUE_ITEM>,
+        QueueType: u32,
+    ) -> Result<(), Fault> {
+        let routine = cx
+            .memory
+            .get(WorkItem, WORK_QUEUE_ITEM::WorkerRoutine)?
+            .raw();
         let parameter = cx.memory.get(WorkItem, WORK_QUEUE_ITEM::Parameter)?.raw();
         if cx.ex.work.queued(WorkItem.raw()).is_some() {
-            let text = format!("the work item {:#x} is queued while it is in the queue", WorkItem.raw());
+            let text = format!(
+                "the work item {:#x} is queued while it is in the queue",
+                WorkItem.raw()
+            );
             cx.report("work-item/queued-twice", Severity::Error, text);
             return Ok(());
         }

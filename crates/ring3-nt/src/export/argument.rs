@@ -105,7 +105,11 @@ impl Pointee for WCHAR {
 }
 impl Pointee for Code {
     fn show(cx: &Machine, pointer: Gva<Self>) -> String {
-        if pointer.is_null() { "NULL".into() } else { cx.symbolize(pointer.raw()) }
+        if pointer.is_null() {
+            "NULL".into()
+        } else {
+            cx.symbolize(pointer.raw())
+        }
     }
 }
 macro_rules! plain_pointees {
@@ -185,7 +189,8 @@ impl<T> GuestArg for UserGva<T> {
         Ok(UserGva::new(call.raw(cx, index)?))
     }
     fn show(cx: &Machine, call: &Call, index: usize) -> String {
-        call.raw(cx, index).map_or_else(|_| "?".into(), show::pointer)
+        call.raw(cx, index)
+            .map_or_else(|_| "?".into(), show::pointer)
     }
 }
 impl GuestRet for () {
@@ -211,7 +216,11 @@ impl VarArgs {
     /// A `va_list` that the guest made: on x64 a pointer to 8-byte slots.
     #[must_use]
     pub const fn from_list(list: u64) -> Self {
-        Self { registers: [0; 4], base: list.wrapping_sub(32), index: 4 }
+        Self {
+            registers: [0; 4],
+            base: list.wrapping_sub(32),
+            index: 4,
+        }
     }
 
     /// The next argument.
@@ -223,14 +232,20 @@ impl VarArgs {
         self.index += 1;
         match self.registers.get(index) {
             Some(value) => Ok(*value),
-            None => cx.memory.read(Gva::<u64>::new(self.base.wrapping_add(8 * index as u64))),
+            None => cx
+                .memory
+                .read(Gva::<u64>::new(self.base.wrapping_add(8 * index as u64))),
         }
     }
 }
 
 impl GuestArg for VarArgs {
     fn take(_cx: &Machine, call: &Call, index: usize) -> Result<Self, Fault> {
-        Ok(Self { registers: call.registers, base: call.slot(0), index })
+        Ok(Self {
+            registers: call.registers,
+            base: call.slot(0),
+            index,
+        })
     }
     fn show(_cx: &Machine, _call: &Call, _index: usize) -> String {
         "...".into()

@@ -11,14 +11,22 @@ const MAX_TEXT: usize = 96;
 /// An address: `NULL` or hexadecimal.
 #[must_use]
 pub fn pointer(value: u64) -> String {
-    if value == 0 { "NULL".into() } else { format!("{value:#x}") }
+    if value == 0 {
+        "NULL".into()
+    } else {
+        format!("{value:#x}")
+    }
 }
 
 /// An unsigned number: small ones decimal, others hexadecimal.
 #[must_use]
 pub fn unsigned(value: impl Into<u64>) -> String {
     let value = value.into();
-    if value < 0x1_0000 { value.to_string() } else { format!("{value:#x}") }
+    if value < 0x1_0000 {
+        value.to_string()
+    } else {
+        format!("{value:#x}")
+    }
 }
 
 /// A size.
@@ -42,7 +50,9 @@ pub fn boolean(value: bool) -> String {
 /// A status by name.
 #[must_use]
 pub fn status(value: NTSTATUS) -> String {
-    value.name().map_or_else(|| format!("{:#010x}", value.0), str::to_owned)
+    value
+        .name()
+        .map_or_else(|| format!("{:#010x}", value.0), str::to_owned)
 }
 
 /// A NUL-terminated ANSI string.
@@ -100,7 +110,10 @@ pub fn unicode_text(cx: &Machine, address: u64) -> Option<String> {
     let (length, buffer) = counted(cx, address)?;
     let mut units = Vec::new();
     for i in 0..u64::from(length / 2).min(MAX_TEXT as u64 * 4) {
-        units.push(cx.memory.peek::<u16>(Gva::new(buffer.wrapping_add(2 * i)))?);
+        units.push(
+            cx.memory
+                .peek::<u16>(Gva::new(buffer.wrapping_add(2 * i)))?,
+        );
     }
     Some(String::from_utf16_lossy(&units))
 }
@@ -135,13 +148,22 @@ pub fn ansi_string<T: ?Sized>(cx: &Machine, p: Gva<T>) -> String {
 /// An `OBJECT_ATTRIBUTES`, by its name (at +0x10).
 pub fn object_attributes<T: ?Sized>(cx: &Machine, p: Gva<T>) -> String {
     let name = || {
-        let string = cx.memory.peek::<u64>(Gva::new(p.raw().wrapping_add(0x10)))?;
-        if string == 0 { None } else { unicode_text(cx, string) }
+        let string = cx
+            .memory
+            .peek::<u64>(Gva::new(p.raw().wrapping_add(0x10)))?;
+        if string == 0 {
+            None
+        } else {
+            unicode_text(cx, string)
+        }
     };
     if p.is_null() {
         return "NULL".into();
     }
-    name().map_or_else(|| pointer(p.raw()), |t| format!("{{{}}}", quoted(&t, false)))
+    name().map_or_else(
+        || pointer(p.raw()),
+        |t| format!("{{{}}}", quoted(&t, false)),
+    )
 }
 
 /// A `LARGE_INTEGER` behind a pointer.
@@ -149,7 +171,9 @@ pub fn large_integer<T: ?Sized>(cx: &Machine, p: Gva<T>) -> String {
     if p.is_null() {
         return "NULL".into();
     }
-    cx.memory.peek::<i64>(p.cast()).map_or_else(|| pointer(p.raw()), |v| format!("&{v}"))
+    cx.memory
+        .peek::<i64>(p.cast())
+        .map_or_else(|| pointer(p.raw()), |v| format!("&{v}"))
 }
 
 /// A field printed for findings; `?` where it cannot be read.
@@ -158,5 +182,7 @@ pub fn field<S, T: ring3_memory::Guest + std::fmt::Debug>(
     base: Gva<S>,
     field: Field<S, T>,
 ) -> String {
-    cx.memory.peek::<T>(base.at(field)).map_or_else(|| "?".into(), |v| format!("{v:?}"))
+    cx.memory
+        .peek::<T>(base.at(field))
+        .map_or_else(|| "?".into(), |v| format!("{v:?}"))
 }

@@ -34,7 +34,9 @@ impl ExportTable {
             }
         }
         for variable in variables.iter().copied().flatten() {
-            table.variables.insert((key(variable.module), variable.name), variable);
+            table
+                .variables
+                .insert((key(variable.module), variable.name), variable);
         }
         table
     }
@@ -59,7 +61,9 @@ impl ExportTable {
 
     /// Every name with its routine's number, in order.
     pub fn names(&self) -> impl Iterator<Item = (&str, &'static str, usize)> {
-        self.index.iter().map(|((module, name), at)| (module.as_str(), *name, *at))
+        self.index
+            .iter()
+            .map(|((module, name), at)| (module.as_str(), *name, *at))
     }
 
     /// Every declared routine.
@@ -77,6 +81,7 @@ impl ExportTable {
     #[must_use]
     pub fn variable(&self, module: &str, name: &str) -> Option<&'static Variable> {
         let module = key(module);
-        self.variables().find(|v| key(v.module) == module && v.name == name)
+        self.variables()
+            .find(|v| key(v.module) == module && v.name == name)
     }
 }

@@ -29,11 +29,16 @@ pub fn attach(
     }
     let stack: i8 = cx.memory.get(top, DEVICE_OBJECT::StackSize)?;
     let alignment = cx.memory.get(top, DEVICE_OBJECT::AlignmentRequirement)?;
-    let extension = cx.memory.get(source, DEVICE_OBJECT::DeviceObjectExtension)?;
+    let extension = cx
+        .memory
+        .get(source, DEVICE_OBJECT::DeviceObjectExtension)?;
     cx.memory.set(top, DEVICE_OBJECT::AttachedDevice, source)?;
-    cx.memory.set(source, DEVICE_OBJECT::StackSize, stack.saturating_add(1))?;
-    cx.memory.set(source, DEVICE_OBJECT::AlignmentRequirement, alignment)?;
-    cx.memory.set(extension, DEVOBJ_EXTENSION::AttachedTo, top)?;
+    cx.memory
+        .set(source, DEVICE_OBJECT::StackSize, stack.saturating_add(1))?;
+    cx.memory
+        .set(source, DEVICE_OBJECT::AlignmentRequirement, alignment)?;
+    cx.memory
+        .set(extension, DEVOBJ_EXTENSION::AttachedTo, top)?;
     Ok(top)
 }
 
@@ -42,8 +47,14 @@ pub fn attach(
 /// # Errors
 /// A fault if the device cannot be read.
 pub fn lower(cx: &Machine, device: Gva<DEVICE_OBJECT>) -> Result<Gva<DEVICE_OBJECT>, Fault> {
-    let extension = cx.memory.get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
-    if extension.is_null() { Ok(Gva::NULL) } else { cx.memory.get(extension, DEVOBJ_EXTENSION::AttachedTo) }
+    let extension = cx
+        .memory
+        .get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
+    if extension.is_null() {
+        Ok(Gva::NULL)
+    } else {
+        cx.memory.get(extension, DEVOBJ_EXTENSION::AttachedTo)
+    }
 }
 
 /// IoAttachDevice: opens the target by name, for its attributes only, and attaches to the top of its stack.
@@ -58,14 +69,24 @@ fn attach_by_name(
 ) -> Result<NTSTATUS, Fault> {
     let mode: u8 = std::mem::replace(&mut cx.thread_mut().previous_mode, 0);
     // FILE_READ_ATTRIBUTES; FILE_OPEN.
-    let open = Open { path: path.clone(), access: 0x80, share: 7, options: 1 << 24, overlapped: true, kernel_handle: true };
+    let open = Open {
+        path: path.clone(),
+        access: 0x80,
+        share: 7,
+        options: 1 << 24,
+        overlapped: true,
+        kernel_handle: true,
+    };
     let opened: NTSTATUS = host!(open::create_file(open));
     let mut status: NTSTATUS = opened;
     let thread = cx.thread().id;
     let handle = cx.io.user.noted(thread);
     if opened.is_success() {
         let file = handles::find(cx, handle).map_or(0, |h| h.object);
-        let target = cx.memory.get(Gva::<crate::layout::FILE_OBJECT>::new(file), crate::layout::FILE_OBJECT::DeviceObject)?;
+        let target = cx.memory.get(
+            Gva::<crate::layout::FILE_OBJECT>::new(file),
+            crate::layout::FILE_OBJECT::DeviceObject,
+        )?;
         let below = attach(cx, source, target)?;
         if below.is_null() {
             status = STATUS_NO_SUCH_DEVICE;
@@ -106,7 +127,11 @@ impl DeviceStacks {
         cx.memory.read(AttachedToDeviceObject)?;
         let below = attach(cx, SourceDevice, TargetDevice)?;
         cx.memory.write(AttachedToDeviceObject, below.raw())?;
-        Ok(if below.is_null() { STATUS_NO_SUCH_DEVICE } else { NTSTATUS(0) })
+        Ok(if below.is_null() {
+            STATUS_NO_SUCH_DEVICE
+        } else {
+            NTSTATUS(0)
+        })
     }
 
     /// Attaches a device to the stack of a named device.
@@ -121,20 +146,30 @@ impl DeviceStacks {
     ) -> Result<Flow, Fault> {
         let path = read_string(cx, TargetDevice)?;
         cx.memory.read(AttachedDevice)?;
-        Ok(Flow::Become(attach_by_name(SourceDevice, path, AttachedDevice)))
+        Ok(Flow::Become(attach_by_name(
+            SourceDevice,
+            path,
+            AttachedDevice,
+        )))
     }
 
     /// The topmost device of a stack, without a reference.
     #[page("ntifs/nf-ntifs-iogetattacheddevice")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoGetAttachedDevice(cx: &mut Machine, DeviceObject: Gva<DEVICE_OBJECT>) -> Gva<DEVICE_OBJECT> {
+    fn IoGetAttachedDevice(
+        cx: &mut Machine,
+        DeviceObject: Gva<DEVICE_OBJECT>,
+    ) -> Gva<DEVICE_OBJECT> {
         cx.attached_device(DeviceObject)
     }
 
     /// The device below one in its stack, with a reference.
     #[page("ntifs/nf-ntifs-iogetlowerdeviceobject")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoGetLowerDeviceObject(cx: &mut Machine, DeviceObject: Gva<DEVICE_OBJECT>) -> Result<Gva<DEVICE_OBJECT>, Fault> {
+    fn IoGetLowerDeviceObject(
+        cx: &mut Machine,
+        DeviceObject: Gva<DEVICE_OBJECT>,
+    ) -> Result<Gva<DEVICE_OBJECT>, Fault> {
         let below = lower(cx, DeviceObject)?;
         if !below.is_null() {
             cx.reference_object(below.raw());
@@ -149,15 +184,20 @@ impl DeviceStacks {
         let upper = cx.memory.get(TargetDevice, DEVICE_OBJECT::AttachedDevice)?;
         if !upper.is_null() {
             let extension = cx.memory.get(upper, DEVICE_OBJECT::DeviceObjectExtension)?;
-            cx.memory.set(extension, DEVOBJ_EXTENSION::AttachedTo, Gva::NULL)?;
+            cx.memory
+                .set(extension, DEVOBJ_EXTENSION::AttachedTo, Gva::NULL)?;
         }
-        cx.memory.set(TargetDevice, DEVICE_OBJECT::AttachedDevice, Gva::NULL)
+        cx.memory
+            .set(TargetDevice, DEVICE_OBJECT::AttachedDevice, Gva::NULL)
     }
 
     /// The topmost device of a stack, with a reference.
     #[page("ntifs/nf-ntifs-iogetattacheddevicereference")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoGetAttachedDeviceReference(cx: &mut Machine, DeviceObject: Gva<DEVICE_OBJECT>) -> Gva<DEVICE_OBJECT> {
+    fn IoGetAttachedDeviceReference(
+        cx: &mut Machine,
+        DeviceObject: Gva<DEVICE_OBJECT>,
+    ) -> Gva<DEVICE_OBJECT> {
         let top = cx.attached_device(DeviceObject);
         cx.reference_object(top.raw());
         top

@@ -13,7 +13,9 @@ use crate::layout::{
 };
 use crate::machine::finding::Severity;
 use crate::mm::mdl;
-use crate::ntstatus::{NTSTATUS, STATUS_ACCESS_VIOLATION, STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS};
+use crate::ntstatus::{
+    NTSTATUS, STATUS_ACCESS_VIOLATION, STATUS_INSUFFICIENT_RESOURCES, STATUS_SUCCESS,
+};
 
 const TAG: u32 = u32::from_le_bytes(*b"IoSB");
 /// `DO_BUFFERED_IO`, `DO_DIRECT_IO` of wdm.h.
@@ -34,31 +36,53 @@ enum Failure {
 fn new_irp(cx: &mut Machine, device: Gva<DEVICE_OBJECT>) -> Result<Option<Gva<IRP>>, Fault> {
     let depth: i8 = cx.memory.get(device, DEVICE_OBJECT::StackSize)?;
     let owner = cx.caller;
-    let Some(irp) = irp::allocate(cx, depth.max(1) as u8, owner) else { return Ok(None) };
+    let Some(irp) = irp::allocate(cx, depth.max(1) as u8, owner) else {
+        return Ok(None);
+    };
     let thread = cx.thread().object;
     cx.memory.set(irp, IRP::Tail_Overlay_Thread, thread)?;
     Ok(Some(irp))
 }
 
 /// A system buffer with a copy of the input; the IRP owns it.
-fn system_buffer(cx: &mut Machine, irp: Gva<IRP>, input: Gva, length: u32, size: u32) -> Result<bool, Fault> {
+fn system_buffer(
+    cx: &mut Machine,
+    irp: Gva<IRP>,
+    input: Gva,
+    length: u32,
+    size: u32,
+) -> Result<bool, Fault> {
     if size == 0 {
         return Ok(true);
     }
-    let Some(at) = cx.pool_allocate(Pool::NonPaged, u64::from(size), TAG) else { return Ok(false) };
+    let Some(at) = cx.pool_allocate(Pool::NonPaged, u64::from(size), TAG) else {
+        return Ok(false);
+    };
     cx.memory.set(irp, IRP::AssociatedIrp_SystemBuffer, at)?;
     let flags = cx.memory.get(irp, IRP::Flags)?;
-    cx.memory.set(irp, IRP::Flags, flags | flag::BUFFERED_IO | flag::DEALLOCATE_BUFFER)?;
+    cx.memory.set(
+        irp,
+        IRP::Flags,
+        flags | flag::BUFFERED_IO | flag::DEALLOCATE_BUFFER,
+    )?;
     cx.memory.copy(at, input, u64::from(length))?;
     Ok(true)
 }
 
 /// Locks a buffer of the driver for the device.
-fn lock(cx: &mut Machine, irp: Gva<IRP>, buffer: Gva, length: u32, write: bool) -> Result<Result<(), Failure>, Fault> {
+fn lock(
+    cx: &mut Machine,
+    irp: Gva<IRP>,
+    buffer: Gva,
+    length: u32,
+    write: bool,
+) -> Result<Result<(), Failure>, Fault> {
     if length == 0 {
         return Ok(Ok(()));
     }
-    let Some(made) = mdl::create_for_buffer(cx, buffer.raw(), length, 0) else { return Ok(Err(Failure::NoMemory)) };
+    let Some(made) = mdl::create_for_buffer(cx, buffer.raw(), length, 0) else {
+        return Ok(Err(Failure::NoMemory));
+    };
     if !mdl::probe_and_lock(cx, made, false, write)? {
         mdl::free(cx, made)?;
         return Ok(Err(Failure::NoAccess));
@@ -94,19 +118,28 @@ fn build_fsd(
     length: u32,
     offset: Gva<LARGE_INTEGER>,
 ) -> Result<Result<Gva<IRP>, Flow>, Fault> {
-    let at: i64 = if offset.is_null() { 0 } else { cx.memory.read(offset.cast())? };
+    let at: i64 = if offset.is_null() {
+        0
+    } else {
+        cx.memory.read(offset.cast())?
+    };
     let flags = cx.memory.get(device, DEVICE_OBJECT::Flags)?;
-    let Some(irp) = new_irp(cx, device)? else { return Ok(Err(Flow::Return(0))) };
+    let Some(irp) = new_irp(cx, device)? else {
+        return Ok(Err(Flow::Return(0)));
+    };
     let stack = irp::next_location(cx, irp)?;
-    cx.memory.set(stack, IO_STACK_LOCATION::MajorFunction, major as u8)?;
+    cx.memory
+        .set(stack, IO_STACK_LOCATION::MajorFunction, major as u8)?;
     // IRP_MJ_READ and IRP_MJ_WRITE.
     let write = match major {
         3 => false,
         4 => true,
         _ => return Ok(Ok(irp)),
     };
-    cx.memory.set(stack, IO_STACK_LOCATION::Parameters_Read_Length, length)?;
-    cx.memory.set(stack, IO_STACK_LOCATION::Parameters_Read_ByteOffset, at)?;
+    cx.memory
+        .set(stack, IO_STACK_LOCATION::Parameters_Read_Length, length)?;
+    cx.memory
+        .set(stack, IO_STACK_LOCATION::Parameters_Read_ByteOffset, at)?;
     if flags & DO_BUFFERED_IO != 0 {
         if !system_buffer(cx, irp, buffer, if write { length } else { 0 }, length)? {
             return Ok(Err(fail(cx, irp, &Failure::NoMemory)?));
@@ -114,7 +147,8 @@ fn build_fsd(
         if !write {
             cx.memory.set(irp, IRP::UserBuffer, buffer)?;
             let now = cx.memory.get(irp, IRP::Flags)?;
-            cx.memory.set(irp, IRP::Flags, now | flag::INPUT_OPERATION)?;
+            cx.memory
+                .set(irp, IRP::Flags, now | flag::INPUT_OPERATION)?;
         }
     } else if flags & DO_DIRECT_IO != 0 {
         if let Err(failure) = lock(cx, irp, buffer, length, !write)? {
@@ -124,13 +158,22 @@ fn build_fsd(
         cx.memory.set(irp, IRP::UserBuffer, buffer)?;
     }
     let now = cx.memory.get(irp, IRP::Flags)?;
-    let kind = if write { flag::WRITE_OPERATION } else { flag::READ_OPERATION };
+    let kind = if write {
+        flag::WRITE_OPERATION
+    } else {
+        flag::READ_OPERATION
+    };
     cx.memory.set(irp, IRP::Flags, now | kind)?;
     Ok(Ok(irp))
 }
 
 /// The IRP belongs to the current thread from now on, which frees it at the end.
-fn own(cx: &mut Machine, irp: Gva<IRP>, event: Gva<KEVENT>, block: Gva<IO_STATUS_BLOCK>) -> Result<(), Fault> {
+fn own(
+    cx: &mut Machine,
+    irp: Gva<IRP>,
+    event: Gva<KEVENT>,
+    block: Gva<IO_STATUS_BLOCK>,
+) -> Result<(), Fault> {
     cx.memory.set(irp, IRP::UserEvent, event)?;
     cx.memory.set(irp, IRP::UserIosb, block)?;
     let thread = cx.thread().id;
@@ -160,13 +203,31 @@ impl Building {
         IoStatusBlock: Gva<IO_STATUS_BLOCK>,
     ) -> Result<Flow, Fault> {
         let (input, output) = (InputBufferLength, OutputBufferLength);
-        let Some(irp) = new_irp(cx, DeviceObject)? else { return Ok(Flow::Return(0)) };
+        let Some(irp) = new_irp(cx, DeviceObject)? else {
+            return Ok(Flow::Return(0));
+        };
         let stack = irp::next_location(cx, irp)?;
         let m = &mut cx.memory;
-        m.set(stack, IO_STACK_LOCATION::MajorFunction, if InternalDeviceIoControl { 0x0f } else { 0x0e })?;
-        m.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_OutputBufferLength, output)?;
-        m.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_InputBufferLength, input)?;
-        m.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode, IoControlCode)?;
+        m.set(
+            stack,
+            IO_STACK_LOCATION::MajorFunction,
+            if InternalDeviceIoControl { 0x0f } else { 0x0e },
+        )?;
+        m.set(
+            stack,
+            IO_STACK_LOCATION::Parameters_DeviceIoControl_OutputBufferLength,
+            output,
+        )?;
+        m.set(
+            stack,
+            IO_STACK_LOCATION::Parameters_DeviceIoControl_InputBufferLength,
+            input,
+        )?;
+        m.set(
+            stack,
+            IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode,
+            IoControlCode,
+        )?;
         match IoControlCode & 3 {
             0 => {
                 if !system_buffer(cx, irp, InputBuffer, input, input.max(output))? {
@@ -175,7 +236,8 @@ impl Building {
                 cx.memory.set(irp, IRP::UserBuffer, OutputBuffer)?;
                 if !OutputBuffer.is_null() {
                     let now = cx.memory.get(irp, IRP::Flags)?;
-                    cx.memory.set(irp, IRP::Flags, now | flag::INPUT_OPERATION)?;
+                    cx.memory
+                        .set(irp, IRP::Flags, now | flag::INPUT_OPERATION)?;
                 }
             }
             method @ (1 | 2) => {
@@ -188,7 +250,11 @@ impl Building {
             }
             _ => {
                 cx.memory.set(irp, IRP::UserBuffer, OutputBuffer)?;
-                cx.memory.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_Type3InputBuffer, InputBuffer)?;
+                cx.memory.set(
+                    stack,
+                    IO_STACK_LOCATION::Parameters_DeviceIoControl_Type3InputBuffer,
+                    InputBuffer,
+                )?;
             }
         }
         own(cx, irp, Event, IoStatusBlock)?;
@@ -209,7 +275,14 @@ impl Building {
         Event: Gva<KEVENT>,
         IoStatusBlock: Gva<IO_STATUS_BLOCK>,
     ) -> Result<Flow, Fault> {
-        match build_fsd(cx, MajorFunction, DeviceObject, Buffer, Length, StartingOffset)? {
+        match build_fsd(
+            cx,
+            MajorFunction,
+            DeviceObject,
+            Buffer,
+            Length,
+            StartingOffset,
+        )? {
             Ok(irp) => {
                 own(cx, irp, Event, IoStatusBlock)?;
                 Ok(Flow::Return(irp.raw()))
@@ -231,7 +304,14 @@ impl Building {
         StartingOffset: Gva<LARGE_INTEGER>,
         IoStatusBlock: Gva<IO_STATUS_BLOCK>,
     ) -> Result<Flow, Fault> {
-        match build_fsd(cx, MajorFunction, DeviceObject, Buffer, Length, StartingOffset)? {
+        match build_fsd(
+            cx,
+            MajorFunction,
+            DeviceObject,
+            Buffer,
+            Length,
+            StartingOffset,
+        )? {
             Ok(irp) => {
                 cx.memory.set(irp, IRP::UserIosb, IoStatusBlock)?;
                 Ok(Flow::Return(irp.raw()))
@@ -243,10 +323,16 @@ impl Building {
     /// Makes an IRP that is a part of another one; the last of them to be completed completes it.
     #[page("ntddk/nf-ntddk-iomakeassociatedirp")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoMakeAssociatedIrp(cx: &mut Machine, Irp: Gva<IRP>, StackSize: i8) -> Result<Gva<IRP>, Fault> {
+    fn IoMakeAssociatedIrp(
+        cx: &mut Machine,
+        Irp: Gva<IRP>,
+        StackSize: i8,
+    ) -> Result<Gva<IRP>, Fault> {
         let thread = cx.memory.get(Irp, IRP::Tail_Overlay_Thread)?;
         let owner = cx.caller;
-        let Some(made) = irp::allocate(cx, StackSize.max(1) as u8, owner) else { return Ok(Gva::NULL) };
+        let Some(made) = irp::allocate(cx, StackSize.max(1) as u8, owner) else {
+            return Ok(Gva::NULL);
+        };
         cx.memory.set(made, IRP::Flags, flag::ASSOCIATED_IRP)?;
         cx.memory.set(made, IRP::Tail_Overlay_Thread, thread)?;
         cx.memory.set(made, IRP::AssociatedIrp_MasterIrp, Irp)?;
@@ -270,7 +356,11 @@ impl Building {
         let _ = DeviceObject;
         let location: i8 = cx.memory.get(Irp, IRP::CurrentLocation)?;
         if location <= 1 {
-            cx.report("irp/no-location", Severity::Error, "IoSetCompletionRoutineEx without a next stack location");
+            cx.report(
+                "irp/no-location",
+                Severity::Error,
+                "IoSetCompletionRoutineEx without a next stack location",
+            );
             return Ok(STATUS_INSUFFICIENT_RESOURCES);
         }
         let stack = irp::next_location(cx, Irp)?;
@@ -284,7 +374,11 @@ impl Building {
                 control |= bit;
             }
         }
-        cx.memory.set(stack, IO_STACK_LOCATION::CompletionRoutine, CompletionRoutine)?;
+        cx.memory.set(
+            stack,
+            IO_STACK_LOCATION::CompletionRoutine,
+            CompletionRoutine,
+        )?;
         cx.memory.set(stack, IO_STACK_LOCATION::Context, Context)?;
         cx.memory.set(stack, IO_STACK_LOCATION::Control, control)?;
         Ok(STATUS_SUCCESS)

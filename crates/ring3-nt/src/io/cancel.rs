@@ -63,7 +63,11 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
 /// The cancel lock is given back and the IRQL lowered.
 pub fn release_cancel_lock(cx: &mut Machine, level: u8) {
     if cx.io.cancel_lock.take().is_none() {
-        cx.report("lock/cancel-lock-not-held", Severity::Error, "the cancel spin lock is released but nobody holds it");
+        cx.report(
+            "lock/cancel-lock-not-held",
+            Severity::Error,
+            "the cancel spin lock is released but nobody holds it",
+        );
     }
     cx.set_irql(level);
 }

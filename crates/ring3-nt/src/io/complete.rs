@@ -31,14 +31,20 @@ fn completed_location(cx: &mut Machine, irp: Gva<IRP>) -> Result<Option<Completi
     let location: i8 = cx.memory.get(irp, IRP::CurrentLocation)?;
     if location > count {
         // Beyond the top: a second completion is recognised by it.
-        cx.memory.set(irp, IRP::CurrentLocation, count.wrapping_add(2))?;
+        cx.memory
+            .set(irp, IRP::CurrentLocation, count.wrapping_add(2))?;
         return Ok(None);
     }
     let stack = cx.memory.get(irp, IRP::Tail_Overlay_CurrentStackLocation)?;
     let flags = cx.memory.get(stack, IO_STACK_LOCATION::Control)?;
-    let routine = cx.memory.get(stack, IO_STACK_LOCATION::CompletionRoutine)?.raw();
+    let routine = cx
+        .memory
+        .get(stack, IO_STACK_LOCATION::CompletionRoutine)?
+        .raw();
     let context = cx.memory.get(stack, IO_STACK_LOCATION::Context)?.raw();
-    let status = cx.memory.get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status)?;
+    let status = cx
+        .memory
+        .get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status)?;
     let cancelled = cx.memory.get(irp, IRP::Cancel)? != 0;
     let upper = stack.byte_add(IO_STACK_LOCATION::SIZE);
     let device = if location < count {
@@ -47,20 +53,38 @@ fn completed_location(cx: &mut Machine, irp: Gva<IRP>) -> Result<Option<Completi
         0
     };
     cx.memory.set(irp, IRP::CurrentLocation, location + 1)?;
-    cx.memory.set(irp, IRP::Tail_Overlay_CurrentStackLocation, upper)?;
-    cx.memory.set(irp, IRP::PendingReturned, flags & control::PENDING_RETURNED)?;
+    cx.memory
+        .set(irp, IRP::Tail_Overlay_CurrentStackLocation, upper)?;
+    cx.memory
+        .set(irp, IRP::PendingReturned, flags & control::PENDING_RETURNED)?;
     // By NT_SUCCESS, so that warnings count as errors: IoSetCompletionRoutine, InvokeOnSuccess.
-    let wanted = if status.is_success() { control::INVOKE_ON_SUCCESS } else { control::INVOKE_ON_ERROR };
+    let wanted = if status.is_success() {
+        control::INVOKE_ON_SUCCESS
+    } else {
+        control::INVOKE_ON_ERROR
+    };
     let invoke = flags & wanted != 0 || cancelled && flags & control::INVOKE_ON_CANCEL != 0;
     if routine != 0 && invoke {
-        return Ok(Some(Completion { routine, device, context }));
+        return Ok(Some(Completion {
+            routine,
+            device,
+            context,
+        }));
     }
     // Without a routine the pending mark goes up by itself.
     if flags & control::PENDING_RETURNED != 0 && location < count {
         let above = cx.memory.get(upper, IO_STACK_LOCATION::Control)?;
-        cx.memory.set(upper, IO_STACK_LOCATION::Control, above | control::PENDING_RETURNED)?;
+        cx.memory.set(
+            upper,
+            IO_STACK_LOCATION::Control,
+            above | control::PENDING_RETURNED,
+        )?;
     }
-    Ok(Some(Completion { routine: 0, device, context }))
+    Ok(Some(Completion {
+        routine: 0,
+        device,
+        context,
+    }))
 }
 
 /// An IRP must exist, and be with a driver, to be completed.
@@ -73,21 +97,38 @@ fn check(cx: &mut Machine, irp: Gva<IRP>) -> Result<Option<Flow>, Fault> {
         location > count.wrapping_add(1)
     };
     if twice {
-        cx.report("irp/double-completion", Severity::Error, format!("the IRP {:#x} is completed twice", irp.raw()));
+        cx.report(
+            "irp/double-completion",
+            Severity::Error,
+            format!("the IRP {:#x} is completed twice", irp.raw()),
+        );
         // MULTIPLE_IRP_COMPLETE_REQUESTS.
         return Ok(Some(Flow::Bugcheck(0x44, [irp.raw(), 0, 0, 0])));
     }
     if cx.memory.get(irp, IRP::Type)? != super::irp::IO_TYPE_IRP {
-        cx.report("irp/not-an-irp", Severity::Error, format!("{:#x} is completed but is no IRP", irp.raw()));
+        cx.report(
+            "irp/not-an-irp",
+            Severity::Error,
+            format!("{:#x} is completed but is no IRP", irp.raw()),
+        );
         return Ok(Some(Flow::Bugcheck(0x44, [irp.raw(), 0, 0, 0])));
     }
-    let status = cx.memory.get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status)?;
+    let status = cx
+        .memory
+        .get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status)?;
     if status == STATUS_PENDING {
-        cx.report("irp/completed-pending", Severity::Error, format!("the IRP {:#x} is completed with STATUS_PENDING", irp.raw()));
+        cx.report(
+            "irp/completed-pending",
+            Severity::Error,
+            format!("the IRP {:#x} is completed with STATUS_PENDING", irp.raw()),
+        );
     }
     let routine = cx.memory.get(irp, IRP::CancelRoutine)?;
     if !routine.is_null() {
-        let text = format!("the IRP {:#x} is completed while its cancel routine is still set", irp.raw());
+        let text = format!(
+            "the IRP {:#x} is completed while its cancel routine is still set",
+            irp.raw()
+        );
         cx.report("irp/completed-cancelable", Severity::Error, text);
     }
     Ok(None)
@@ -110,7 +151,12 @@ pub fn io_complete(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
         if completion.routine == 0 {
             continue;
         }
-        let status: NTSTATUS = call!(completion.routine, completion.device, irp, completion.context);
+        let status: NTSTATUS = call!(
+            completion.routine,
+            completion.device,
+            irp,
+            completion.context
+        );
         if status == STATUS_MORE_PROCESSING_REQUIRED {
             return Ok(Flow::Return(0));
         }

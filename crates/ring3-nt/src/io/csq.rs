@@ -40,7 +40,11 @@ const CONTEXT_CSQ: Field<IO_CSQ_IRP_CONTEXT, Gva<IO_CSQ>> = Field::new(0x10);
 /// A byte on the guest stack for the IRQL that the driver's lock callback stores: in the area for stack
 /// arguments of the routine's own frame, which its callbacks (three arguments at most) do not use.
 fn irql_slot(cx: &Machine) -> Gva<u8> {
-    Gva::new(cx.processor().cpu.gpr[RSP].wrapping_sub(HOST_FRAME).wrapping_add(0x40))
+    Gva::new(
+        cx.processor().cpu.gpr[RSP]
+            .wrapping_sub(HOST_FRAME)
+            .wrapping_add(0x40),
+    )
 }
 
 /// `Tail.Overlay.DriverContext[3]` leads from the IRP to its queue or context.
@@ -90,16 +94,25 @@ fn insert(
 ) -> Result<NTSTATUS, Fault> {
     let acquire = callback(cx, csq, IO_CSQ::CsqAcquireLock)?;
     call!(acquire, csq, slot);
-    let back = if context.is_null() { csq.cast() } else { context.cast() };
+    let back = if context.is_null() {
+        csq.cast()
+    } else {
+        context.cast()
+    };
     cx.memory.write(link(irp), back)?;
     if !context.is_null() {
-        cx.memory.set(context, CONTEXT_TYPE, IO_TYPE_CSQ_IRP_CONTEXT)?;
+        cx.memory
+            .set(context, CONTEXT_TYPE, IO_TYPE_CSQ_IRP_CONTEXT)?;
         cx.memory.set(context, CONTEXT_IRP, irp)?;
         cx.memory.set(context, CONTEXT_CSQ, csq)?;
     }
     let stack = cx.memory.get(irp, IRP::Tail_Overlay_CurrentStackLocation)?;
     let control = cx.memory.get(stack, IO_STACK_LOCATION::Control)?;
-    cx.memory.set(stack, IO_STACK_LOCATION::Control, control | SL_PENDING_RETURNED)?;
+    cx.memory.set(
+        stack,
+        IO_STACK_LOCATION::Control,
+        control | SL_PENDING_RETURNED,
+    )?;
     let extended: bool = cx.memory.get(csq, IO_CSQ::Type)? == IO_TYPE_CSQ_EX;
     let put = callback(cx, csq, IO_CSQ::CsqInsertIrp)?;
     let mut status: NTSTATUS = call!(put, csq, irp, insert_context);
@@ -110,13 +123,19 @@ fn insert(
         unlink(cx, irp, context)?;
         let stack = cx.memory.get(irp, IRP::Tail_Overlay_CurrentStackLocation)?;
         let control = cx.memory.get(stack, IO_STACK_LOCATION::Control)?;
-        cx.memory.set(stack, IO_STACK_LOCATION::Control, control & !SL_PENDING_RETURNED)?;
+        cx.memory.set(
+            stack,
+            IO_STACK_LOCATION::Control,
+            control & !SL_PENDING_RETURNED,
+        )?;
         let level = cx.memory.read(slot)?;
         let release = callback(cx, csq, IO_CSQ::CsqReleaseLock)?;
         call!(release, csq, level);
         return Ok(status);
     }
-    let routine = cx.export_address("ntoskrnl.exe", CSQ_CANCEL_ROUTINE).unwrap_or(Gva::NULL);
+    let routine = cx
+        .export_address("ntoskrnl.exe", CSQ_CANCEL_ROUTINE)
+        .unwrap_or(Gva::NULL);
     cx.memory.set(irp, IRP::CancelRoutine, routine.cast())?;
     // Cancelled before the routine was set: nobody else will take it out.
     let cancelled: bool = cx.memory.get(irp, IRP::Cancel)? != 0 && disarm(cx, irp)?;
@@ -137,7 +156,12 @@ fn insert(
 
 /// Takes the next IRP that matches out of a queue.
 #[resumable]
-fn remove_next(cx: &mut Machine, csq: Gva<IO_CSQ>, peek_context: u64, slot: Gva<u8>) -> Result<Gva<IRP>, Fault> {
+fn remove_next(
+    cx: &mut Machine,
+    csq: Gva<IO_CSQ>,
+    peek_context: u64,
+    slot: Gva<u8>,
+) -> Result<Gva<IRP>, Fault> {
     let acquire = callback(cx, csq, IO_CSQ::CsqAcquireLock)?;
     call!(acquire, csq, slot);
     let mut irp: Gva<IRP> = Gva::NULL;
@@ -219,7 +243,12 @@ pub fn cancelled(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
 }
 
 /// Fills the structure of a queue.
-fn initialize(cx: &mut Machine, csq: Gva<IO_CSQ>, kind: u32, routines: [Gva<Code>; 6]) -> Result<NTSTATUS, Fault> {
+fn initialize(
+    cx: &mut Machine,
+    csq: Gva<IO_CSQ>,
+    kind: u32,
+    routines: [Gva<Code>; 6],
+) -> Result<NTSTATUS, Fault> {
     let fields = [
         IO_CSQ::CsqInsertIrp,
         IO_CSQ::CsqRemoveIrp,
@@ -240,7 +269,10 @@ fn initialize(cx: &mut Machine, csq: Gva<IO_CSQ>, kind: u32, routines: [Gva<Code
 fn check(cx: &mut Machine, csq: Gva<IO_CSQ>) -> Result<(), Fault> {
     let kind = cx.memory.get(csq, IO_CSQ::Type)?;
     if kind != IO_TYPE_CSQ && kind != IO_TYPE_CSQ_EX {
-        let text = format!("{:#x} is no cancel-safe queue of IoCsqInitialize", csq.raw());
+        let text = format!(
+            "{:#x} is no cancel-safe queue of IoCsqInitialize",
+            csq.raw()
+        );
         cx.report("irp/bad-queue", Severity::Error, text);
     }
     Ok(())
@@ -264,8 +296,14 @@ impl CancelSafeQueues {
         CsqReleaseLock: Gva<Code>,
         CsqCompleteCanceledIrp: Gva<Code>,
     ) -> Result<NTSTATUS, Fault> {
-        let routines =
-            [CsqInsertIrp, CsqRemoveIrp, CsqPeekNextIrp, CsqAcquireLock, CsqReleaseLock, CsqCompleteCanceledIrp];
+        let routines = [
+            CsqInsertIrp,
+            CsqRemoveIrp,
+            CsqPeekNextIrp,
+            CsqAcquireLock,
+            CsqReleaseLock,
+            CsqCompleteCanceledIrp,
+        ];
         initialize(cx, Csq, IO_TYPE_CSQ, routines)
     }
 
@@ -282,8 +320,14 @@ impl CancelSafeQueues {
         CsqReleaseLock: Gva<Code>,
         CsqCompleteCanceledIrp: Gva<Code>,
     ) -> Result<NTSTATUS, Fault> {
-        let routines =
-            [CsqInsertIrp, CsqRemoveIrp, CsqPeekNextIrp, CsqAcquireLock, CsqReleaseLock, CsqCompleteCanceledIrp];
+        let routines = [
+            CsqInsertIrp,
+            CsqRemoveIrp,
+            CsqPeekNextIrp,
+            CsqAcquireLock,
+            CsqReleaseLock,
+            CsqCompleteCanceledIrp,
+        ];
         initialize(cx, Csq, IO_TYPE_CSQ_EX, routines)
     }
 
@@ -315,14 +359,24 @@ impl CancelSafeQueues {
     ) -> Result<Flow, Fault> {
         check(cx, Csq)?;
         let slot = irql_slot(cx);
-        Ok(Flow::Become(insert(Csq, Irp, Context, InsertContext.raw(), slot)))
+        Ok(Flow::Become(insert(
+            Csq,
+            Irp,
+            Context,
+            InsertContext.raw(),
+            slot,
+        )))
     }
 
     /// Takes one IRP out of a queue, by its context.
     #[page("wdm/nf-wdm-iocsqremoveirp")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva<IRP>)]
-    fn IoCsqRemoveIrp(cx: &mut Machine, Csq: Gva<IO_CSQ>, Context: Gva<IO_CSQ_IRP_CONTEXT>) -> Result<Flow, Fault> {
+    fn IoCsqRemoveIrp(
+        cx: &mut Machine,
+        Csq: Gva<IO_CSQ>,
+        Context: Gva<IO_CSQ_IRP_CONTEXT>,
+    ) -> Result<Flow, Fault> {
         check(cx, Csq)?;
         let slot = irql_slot(cx);
         Ok(Flow::Become(remove(Csq, Context, slot)))
@@ -332,7 +386,11 @@ impl CancelSafeQueues {
     #[page("wdm/nf-wdm-iocsqremovenextirp")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva<IRP>)]
-    fn IoCsqRemoveNextIrp(cx: &mut Machine, Csq: Gva<IO_CSQ>, PeekContext: Gva) -> Result<Flow, Fault> {
+    fn IoCsqRemoveNextIrp(
+        cx: &mut Machine,
+        Csq: Gva<IO_CSQ>,
+        PeekContext: Gva,
+    ) -> Result<Flow, Fault> {
         check(cx, Csq)?;
         let slot = irql_slot(cx);
         Ok(Flow::Become(remove_next(Csq, PeekContext.raw(), slot)))

@@ -12,8 +12,7 @@ use crate::layout::{
 };
 use crate::machine::finding::Severity;
 use crate::ntstatus::{
-    NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_INVALID,
-    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
+    NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_SUCCESS,
 };
 use crate::ob::Kind;
 
@@ -39,7 +38,10 @@ pub fn read_string(cx: &Machine, string: Gva<UNICODE_STRING>) -> Result<String, 
     let length = cx.memory.get(string, UNICODE_STRING::Length)?;
     let buffer = cx.memory.get(string, UNICODE_STRING::Buffer)?;
     let bytes = cx.memory.read_vec(buffer, u64::from(length & !1))?;
-    let units: Vec<u16> = bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect();
+    let units: Vec<u16> = bytes
+        .chunks_exact(2)
+        .map(|c| u16::from_le_bytes([c[0], c[1]]))
+        .collect();
     Ok(String::from_utf16_lossy(&units))
 }
 
@@ -61,10 +63,16 @@ impl Machine {
     #[must_use]
     pub fn devices_of(&self, driver: Gva<DRIVER_OBJECT>) -> Vec<Gva<DEVICE_OBJECT>> {
         let mut devices = Vec::new();
-        let mut next = self.memory.peek(driver.at(DRIVER_OBJECT::DeviceObject)).unwrap_or(Gva::NULL);
+        let mut next = self
+            .memory
+            .peek(driver.at(DRIVER_OBJECT::DeviceObject))
+            .unwrap_or(Gva::NULL);
         while !next.is_null() && devices.len() < 4096 {
             devices.push(next);
-            next = self.memory.peek(next.at(DEVICE_OBJECT::NextDevice)).unwrap_or(Gva::NULL);
+            next = self
+                .memory
+                .peek(next.at(DEVICE_OBJECT::NextDevice))
+                .unwrap_or(Gva::NULL);
         }
         devices
     }
@@ -92,11 +100,8 @@ pub(super) fn delete(cx: &mut Machine, device: Gva<DEVICE_OBJECT>) -> Result<(),
 }
 
 fn create_link(cx: &mut Machine, name: &str, target: &str) -> NTSTATUS {
-    if !name.starts_with('\\') {
-        return STATUS_OBJECT_NAME_INVALID;
-    }
-    if cx.object_named(name).is_some() {
-        return STATUS_OBJECT_NAME_COLLISION;
+    if let Err(status) = cx.check_new_name(name) {
+        return status;
     }
     let owner = cx.caller;
     match cx.create_object(Kind::SymbolicLink(target.to_owned()), 0x20, name, owner) {
@@ -135,11 +140,10 @@ pub fn create_device(
         cx.io.next_device += 1;
         name = format!("\\Device\\{:08x}", cx.io.next_device);
     }
-    if !name.is_empty() && !name.starts_with('\\') {
-        return Ok(Err(STATUS_OBJECT_NAME_INVALID));
-    }
-    if !name.is_empty() && cx.object_named(&name).is_some() {
-        return Ok(Err(STATUS_OBJECT_NAME_COLLISION));
+    if !name.is_empty()
+        && let Err(status) = cx.check_new_name(&name)
+    {
+        return Ok(Err(status));
     }
     // Extensions are aligned to 16 bytes; the I/O manager's own part follows. The size field of a
     // device object has 16 bits.
@@ -148,19 +152,35 @@ pub fn create_device(
     if size > u64::from(u16::MAX) {
         return Ok(Err(STATUS_INSUFFICIENT_RESOURCES));
     }
-    let Some(device) = cx.create_object(Kind::Device, body + DEVOBJ_EXTENSION::SIZE, &name, owner) else {
+    let Some(device) = cx.create_object(Kind::Device, body + DEVOBJ_EXTENSION::SIZE, &name, owner)
+    else {
         return Ok(Err(STATUS_INSUFFICIENT_RESOURCES));
     };
     let device = device.cast::<DEVICE_OBJECT>();
-    let extension = device.cast::<u8>().byte_add(body).cast::<DEVOBJ_EXTENSION>();
-    let named = if name.is_empty() { 0 } else { DO_DEVICE_HAS_NAME };
+    let extension = device
+        .cast::<u8>()
+        .byte_add(body)
+        .cast::<DEVOBJ_EXTENSION>();
+    let named = if name.is_empty() {
+        0
+    } else {
+        DO_DEVICE_HAS_NAME
+    };
     let m = &mut cx.memory;
     m.set(device, DEVICE_OBJECT::Type, IO_TYPE_DEVICE)?;
     m.set(device, DEVICE_OBJECT::Size, size as u16)?;
     m.set(device, DEVICE_OBJECT::DriverObject, driver)?;
     m.set(device, DEVICE_OBJECT::NextDevice, first)?;
-    m.set(device, DEVICE_OBJECT::Flags, DO_DEVICE_INITIALIZING | named | wanted.flags)?;
-    m.set(device, DEVICE_OBJECT::Characteristics, wanted.characteristics)?;
+    m.set(
+        device,
+        DEVICE_OBJECT::Flags,
+        DO_DEVICE_INITIALIZING | named | wanted.flags,
+    )?;
+    m.set(
+        device,
+        DEVICE_OBJECT::Characteristics,
+        wanted.characteristics,
+    )?;
     m.set(device, DEVICE_OBJECT::DeviceType, wanted.kind)?;
     m.set(device, DEVICE_OBJECT::StackSize, 1i8)?;
     if wanted.extension != 0 {
@@ -171,7 +191,13 @@ pub fn create_device(
     m.set(extension, DEVOBJ_EXTENSION::Type, 13i16)?;
     m.set(extension, DEVOBJ_EXTENSION::DeviceObject, device)?;
     let lock = device.at(DEVICE_OBJECT::DeviceLock);
-    initialize_header(cx, lock.cast(), kind::EVENT_SYNCHRONIZATION, KEVENT::SIZE, 1)?;
+    initialize_header(
+        cx,
+        lock.cast(),
+        kind::EVENT_SYNCHRONIZATION,
+        KEVENT::SIZE,
+        1,
+    )?;
     super::queue::initialize(cx, device.at(DEVICE_OBJECT::DeviceQueue))?;
     cx.memory.set(driver, DRIVER_OBJECT::DeviceObject, device)?;
     cx.io.devices.push(device);
@@ -201,7 +227,12 @@ impl Devices {
         cx.memory.read(DeviceObject)?;
         let owner = cx.caller;
         let flags = if Exclusive { DO_EXCLUSIVE } else { 0 };
-        let wanted = Wanted { extension: DeviceExtensionSize, kind: DeviceType, characteristics: DeviceCharacteristics, flags };
+        let wanted = Wanted {
+            extension: DeviceExtensionSize,
+            kind: DeviceType,
+            characteristics: DeviceCharacteristics,
+            flags,
+        };
         match create_device(cx, DriverObject, &name, &wanted, owner)? {
             Ok(device) => {
                 cx.memory.write(DeviceObject, device.raw())?;
@@ -226,7 +257,10 @@ impl Devices {
     /// The device that a request for a file goes to first.
     #[page("wdm/nf-wdm-iogetrelateddeviceobject")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoGetRelatedDeviceObject(cx: &mut Machine, FileObject: Gva<FILE_OBJECT>) -> Result<Gva<DEVICE_OBJECT>, Fault> {
+    fn IoGetRelatedDeviceObject(
+        cx: &mut Machine,
+        FileObject: Gva<FILE_OBJECT>,
+    ) -> Result<Gva<DEVICE_OBJECT>, Fault> {
         let device = cx.memory.get(FileObject, FILE_OBJECT::DeviceObject)?;
         Ok(cx.attached_device(device))
     }
@@ -248,10 +282,18 @@ impl Devices {
     /// Deletes a symbolic link.
     #[page("wdm/nf-wdm-iodeletesymboliclink")]
     #[irql(PASSIVE_LEVEL)]
-    fn IoDeleteSymbolicLink(cx: &mut Machine, SymbolicLinkName: Gva<UNICODE_STRING>) -> Result<NTSTATUS, Fault> {
+    fn IoDeleteSymbolicLink(
+        cx: &mut Machine,
+        SymbolicLinkName: Gva<UNICODE_STRING>,
+    ) -> Result<NTSTATUS, Fault> {
         let name = read_string(cx, SymbolicLinkName)?;
-        let Some(body) = cx.object_named(&name) else { return Ok(STATUS_OBJECT_NAME_NOT_FOUND) };
-        if !matches!(cx.ob.objects.get(&body).map(|o| &o.kind), Some(Kind::SymbolicLink(_))) {
+        let Some(body) = cx.object_named(&name) else {
+            return Ok(STATUS_OBJECT_NAME_NOT_FOUND);
+        };
+        if !matches!(
+            cx.ob.objects.get(&body).map(|o| &o.kind),
+            Some(Kind::SymbolicLink(_))
+        ) {
             return Ok(STATUS_OBJECT_NAME_NOT_FOUND);
         }
         cx.delete_object(body);

@@ -15,7 +15,12 @@ use crate::ntstatus::{NTSTATUS, STATUS_SUCCESS};
 /// What a process has in flight.
 fn in_flight(cx: &Machine, process: ProcessId) -> Vec<Gva<IRP>> {
     let mine = |o: &super::Operation| o.process == process && o.done.is_none();
-    cx.io.operations.iter().filter(|(_, o)| mine(o)).map(|(irp, _)| *irp).collect()
+    cx.io
+        .operations
+        .iter()
+        .filter(|(_, o)| mine(o))
+        .map(|(irp, _)| *irp)
+        .collect()
 }
 
 /// Ends the current process: cancels what is in flight and waits for it, closes the handles, ends the threads.
@@ -53,5 +58,9 @@ pub fn exit_process(cx: &mut Machine) -> NTSTATUS {
 }
 
 fn next_handle(cx: &Machine, process: ProcessId) -> Option<u64> {
-    cx.ob.handles.range((process, 0)..=(process, u64::MAX)).next().map(|((_, value), _)| *value)
+    cx.ob
+        .handles
+        .range((process, 0)..=(process, u64::MAX))
+        .next()
+        .map(|((_, value), _)| *value)
 }

@@ -8,12 +8,14 @@ use super::{Operation, Transfer, irp};
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::flow::{Flow, Key};
-use crate::layout::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, element};
+use crate::layout::{
+    DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, element,
+};
 use crate::machine::finding::Severity;
 use crate::machine::wait::Wait;
 use crate::ntstatus::{
-    NTSTATUS, STATUS_ACCESS_DENIED, STATUS_ACCESS_VIOLATION, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
-    STATUS_OBJECT_TYPE_MISMATCH, STATUS_PENDING,
+    NTSTATUS, STATUS_ACCESS_DENIED, STATUS_ACCESS_VIOLATION, STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_INVALID_HANDLE, STATUS_OBJECT_TYPE_MISMATCH, STATUS_PENDING,
 };
 use crate::ob::{Kind, handles};
 
@@ -63,16 +65,25 @@ pub struct Buffers {
 /// Codes" (RequiredAccess).
 fn file_of(cx: &Machine, handle: u64, data: &Data) -> Result<Gva<FILE_OBJECT>, NTSTATUS> {
     let entry = handles::find(cx, handle).ok_or(STATUS_INVALID_HANDLE)?;
-    if !matches!(cx.ob.objects.get(&entry.object).map(|o| &o.kind), Some(Kind::File)) {
+    if !matches!(
+        cx.ob.objects.get(&entry.object).map(|o| &o.kind),
+        Some(Kind::File)
+    ) {
         return Err(STATUS_OBJECT_TYPE_MISMATCH);
     }
     // FILE_READ_DATA 1, FILE_WRITE_DATA 2, FILE_APPEND_DATA 4.
     let granted = match data {
         Data::Read => entry.access & 1 != 0,
         Data::Write => entry.access & 6 != 0,
-        Data::Control(code) | Data::Internal(code) => entry.access & 3 & (code >> 14 & 3) == code >> 14 & 3,
+        Data::Control(code) | Data::Internal(code) => {
+            entry.access & 3 & (code >> 14 & 3) == code >> 14 & 3
+        }
     };
-    if granted || cx.thread().previous_mode == 0 { Ok(Gva::new(entry.object)) } else { Err(STATUS_ACCESS_DENIED) }
+    if granted || cx.thread().previous_mode == 0 {
+        Ok(Gva::new(entry.object))
+    } else {
+        Err(STATUS_ACCESS_DENIED)
+    }
 }
 
 /// Whether the running thread may write the whole buffer: a user-mode request is probed, as
@@ -82,8 +93,12 @@ fn may_write(cx: &Machine, buffer: (u64, u32)) -> bool {
     if length == 0 || cx.thread().previous_mode == 0 {
         return true;
     }
-    at.checked_add(length).is_some_and(|end| end <= cx.build.user_probe_address)
-        && cx.memory.check(at, length, Access::Write, Privilege::User).is_ok()
+    at.checked_add(length)
+        .is_some_and(|end| end <= cx.build.user_probe_address)
+        && cx
+            .memory
+            .check(at, length, Access::Write, Privilege::User)
+            .is_ok()
 }
 
 /// An IRP, its first stack location, and the device it goes to.
@@ -110,11 +125,17 @@ pub(super) fn build(
     let device = cx.memory.get(file, FILE_OBJECT::DeviceObject)?;
     let top = cx.attached_device(device);
     let depth: i8 = cx.memory.get(top, DEVICE_OBJECT::StackSize)?;
-    let Some(irp) = irp::allocate(cx, depth.max(1) as u8, 0) else { return Ok(None) };
+    let Some(irp) = irp::allocate(cx, depth.max(1) as u8, 0) else {
+        return Ok(None);
+    };
     let stack = irp::next_location(cx, irp)?;
     let thread = cx.thread().object;
     // Cleanup and close are the system's own requests.
-    let mode = if matches!(major, major::CLEANUP | major::CLOSE) { 0 } else { cx.thread().previous_mode };
+    let mode = if matches!(major, major::CLEANUP | major::CLOSE) {
+        0
+    } else {
+        cx.thread().previous_mode
+    };
     let m = &mut cx.memory;
     m.set(irp, IRP::Flags, irp_flags(major))?;
     m.set(stack, IO_STACK_LOCATION::MajorFunction, major)?;
@@ -139,12 +160,21 @@ pub(super) fn build(
 
 /// Sends an IRP of our own and waits until it is complete. Gives its status.
 #[resumable]
-pub(super) fn send_and_wait(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> NTSTATUS {
+pub(super) fn send_and_wait(
+    cx: &mut Machine,
+    device: Gva<DEVICE_OBJECT>,
+    irp: Gva<IRP>,
+) -> NTSTATUS {
     host!(send(device, irp));
     while cx.io.operations.get(&irp).is_some_and(|o| o.done.is_none()) {
         wait!(Wait::On(Key::new("irp-done", irp.raw())));
     }
-    let status = cx.io.operations.get(&irp).and_then(|o| o.done).map_or(0, |(s, _)| s);
+    let status = cx
+        .io
+        .operations
+        .get(&irp)
+        .and_then(|o| o.done)
+        .map_or(0, |(s, _)| s);
     NTSTATUS(status)
 }
 
@@ -153,12 +183,23 @@ const SL_PENDING_RETURNED: u8 = 1;
 
 /// What the top driver's dispatch routine returned must fit what it did with the IRP ("Returning
 /// STATUS_PENDING", "Completing an IRP in a Dispatch Routine"). `location` is the driver's stack location.
-fn check_returned(cx: &mut Machine, irp: Gva<IRP>, entry: u64, location: Gva<IO_STACK_LOCATION>, returned: NTSTATUS) {
-    let Some(operation) = cx.io.operations.get(&irp) else { return };
+fn check_returned(
+    cx: &mut Machine,
+    irp: Gva<IRP>,
+    entry: u64,
+    location: Gva<IO_STACK_LOCATION>,
+    returned: NTSTATUS,
+) {
+    let Some(operation) = cx.io.operations.get(&irp) else {
+        return;
+    };
     let (done, marked) = match operation.done {
         Some((status, _)) => (Some(NTSTATUS(status)), operation.marked),
         None => {
-            let control = cx.memory.peek(location.at(IO_STACK_LOCATION::Control)).unwrap_or(0);
+            let control = cx
+                .memory
+                .peek(location.at(IO_STACK_LOCATION::Control))
+                .unwrap_or(0);
             (None, control & SL_PENDING_RETURNED != 0)
         }
     };
@@ -166,11 +207,15 @@ fn check_returned(cx: &mut Machine, irp: Gva<IRP>, entry: u64, location: Gva<IO_
     let (rule, text) = match done {
         _ if returned == STATUS_PENDING && !marked => (
             "irp/pending-not-marked",
-            format!("a dispatch routine returned STATUS_PENDING without IoMarkIrpPending for the IRP {at:#x}"),
+            format!(
+                "a dispatch routine returned STATUS_PENDING without IoMarkIrpPending for the IRP {at:#x}"
+            ),
         ),
         None if returned != STATUS_PENDING => (
             "irp/not-completed",
-            format!("a dispatch routine returned {returned} but has neither completed the IRP {at:#x} nor marked it pending"),
+            format!(
+                "a dispatch routine returned {returned} but has neither completed the IRP {at:#x} nor marked it pending"
+            ),
         ),
         Some(_) if returned != STATUS_PENDING && marked => (
             "irp/marked-not-pending",
@@ -178,7 +223,9 @@ fn check_returned(cx: &mut Machine, irp: Gva<IRP>, entry: u64, location: Gva<IO_
         ),
         Some(status) if returned != STATUS_PENDING && returned != status => (
             "irp/status-mismatch",
-            format!("a dispatch routine returned {returned}, but completed the IRP {at:#x} with {status}"),
+            format!(
+                "a dispatch routine returned {returned}, but completed the IRP {at:#x} with {status}"
+            ),
         ),
         _ => return,
     };
@@ -187,16 +234,26 @@ fn check_returned(cx: &mut Machine, irp: Gva<IRP>, entry: u64, location: Gva<IO_
 
 /// IoCallDriver for a request of our own, with a look at what the driver's dispatch routine returned.
 #[resumable]
-pub fn send(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> Result<NTSTATUS, Fault> {
+pub fn send(
+    cx: &mut Machine,
+    device: Gva<DEVICE_OBJECT>,
+    irp: Gva<IRP>,
+) -> Result<NTSTATUS, Fault> {
     let location: Gva<IO_STACK_LOCATION> = irp::next_location(cx, irp)?;
     let driver = cx.memory.get(device, DEVICE_OBJECT::DriverObject)?;
     let major = cx.memory.get(location, IO_STACK_LOCATION::MajorFunction)?;
     let table = driver.at(DRIVER_OBJECT::MajorFunction);
-    let entry: u64 = cx.memory.read(element(table, u64::from(major).min(27)))?.raw();
+    let entry: u64 = cx
+        .memory
+        .read(element(table, u64::from(major).min(27)))?
+        .raw();
     let level: u8 = cx.irql();
     let returned: NTSTATUS = host!(forward(device, irp));
     if cx.irql() != level {
-        let text = format!("a dispatch routine was called at IRQL {level} and returned at {}", cx.irql());
+        let text = format!(
+            "a dispatch routine was called at IRQL {level} and returned at {}",
+            cx.irql()
+        );
         cx.report_at("irql/dispatch-routine", Severity::Error, text, entry);
         cx.set_irql(level);
     }
@@ -212,7 +269,12 @@ pub fn forward(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> R
 
 /// Takes the result of a finished IRP of our own and frees it.
 pub(super) fn reap(cx: &mut Machine, irp: Gva<IRP>) -> (u32, u64) {
-    let done = cx.io.operations.remove(&irp).and_then(|o| o.done).unwrap_or((0, 0));
+    let done = cx
+        .io
+        .operations
+        .remove(&irp)
+        .and_then(|o| o.done)
+        .unwrap_or((0, 0));
     irp::free(cx, irp);
     done
 }
@@ -232,7 +294,11 @@ pub struct Prepared {
 ///
 /// # Errors
 /// The outer error is a fault of a kernel structure; the inner one the status that the user gets.
-pub fn prepare(cx: &mut Machine, handle: u64, buffers: &Buffers) -> Result<Result<Prepared, NTSTATUS>, Fault> {
+pub fn prepare(
+    cx: &mut Machine,
+    handle: u64,
+    buffers: &Buffers,
+) -> Result<Result<Prepared, NTSTATUS>, Fault> {
     let file = match file_of(cx, handle, &buffers.data) {
         Ok(file) => file,
         Err(status) => return Ok(Err(status)),
@@ -243,12 +309,18 @@ pub fn prepare(cx: &mut Machine, handle: u64, buffers: &Buffers) -> Result<Resul
         Data::Control(_) => major::DEVICE_CONTROL,
         Data::Internal(_) => major::INTERNAL_DEVICE_CONTROL,
     };
-    cx.memory.set(file.at(FILE_OBJECT::Event).cast(), crate::layout::DISPATCHER_HEADER::SignalState, 0)?;
+    cx.memory.set(
+        file.at(FILE_OBJECT::Event).cast(),
+        crate::layout::DISPATCHER_HEADER::SignalState,
+        0,
+    )?;
     let Some((irp, stack, device)) = build(cx, file, code)? else {
         return Ok(Err(STATUS_INSUFFICIENT_RESOURCES));
     };
     let filled = match buffers.data {
-        Data::Control(control) | Data::Internal(control) => fill_control(cx, irp, stack, control, buffers)?,
+        Data::Control(control) | Data::Internal(control) => {
+            fill_control(cx, irp, stack, control, buffers)?
+        }
         _ => fill_transfer(cx, irp, stack, device, buffers)?,
     };
     if let Err(status) = filled {
@@ -271,11 +343,20 @@ fn set_transfer(cx: &mut Machine, irp: Gva<IRP>, transfer: Transfer) {
 }
 
 /// A system buffer with the user's input in it.
-fn system_buffer(cx: &mut Machine, input: (u64, u32), size: u32) -> Result<Result<Gva, NTSTATUS>, Fault> {
+fn system_buffer(
+    cx: &mut Machine,
+    input: (u64, u32),
+    size: u32,
+) -> Result<Result<Gva, NTSTATUS>, Fault> {
     let process = cx.thread().process;
     let end = input.0.checked_add(u64::from(input.1));
-    let outside = cx.thread().previous_mode != 0 && end.is_none_or(|e| e > cx.build.user_probe_address);
-    let bytes = if outside && input.1 != 0 { None } else { cx.user_read(process, input.0, u64::from(input.1)) };
+    let outside =
+        cx.thread().previous_mode != 0 && end.is_none_or(|e| e > cx.build.user_probe_address);
+    let bytes = if outside && input.1 != 0 {
+        None
+    } else {
+        cx.user_read(process, input.0, u64::from(input.1))
+    };
     let Some(bytes) = bytes else {
         return Ok(Err(STATUS_ACCESS_VIOLATION));
     };
@@ -290,7 +371,12 @@ fn system_buffer(cx: &mut Machine, input: (u64, u32), size: u32) -> Result<Resul
 }
 
 /// Locks a user buffer for the driver.
-fn lock_buffer(cx: &mut Machine, irp: Gva<IRP>, buffer: (u64, u32), write: bool) -> Result<Result<(), NTSTATUS>, Fault> {
+fn lock_buffer(
+    cx: &mut Machine,
+    irp: Gva<IRP>,
+    buffer: (u64, u32),
+    write: bool,
+) -> Result<Result<(), NTSTATUS>, Fault> {
     if buffer.1 == 0 {
         return Ok(Ok(()));
     }
@@ -315,9 +401,21 @@ fn fill_control(
 ) -> Result<Result<(), NTSTATUS>, Fault> {
     let (input, output) = (buffers.input, buffers.output);
     let m = &mut cx.memory;
-    m.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode, code)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_InputBufferLength, input.1)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_OutputBufferLength, output.1)?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode,
+        code,
+    )?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_DeviceIoControl_InputBufferLength,
+        input.1,
+    )?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_DeviceIoControl_OutputBufferLength,
+        output.1,
+    )?;
     match code & 3 {
         // METHOD_BUFFERED: one buffer for both directions.
         0 => {
@@ -328,7 +426,8 @@ fn fill_control(
                 Ok(at) => at,
                 Err(status) => return Ok(Err(status)),
             };
-            cx.memory.set(irp, IRP::AssociatedIrp_SystemBuffer, system)?;
+            cx.memory
+                .set(irp, IRP::AssociatedIrp_SystemBuffer, system)?;
             cx.memory.set(irp, IRP::UserBuffer, Gva::new(output.0))?;
             let transfer = Transfer::Buffered {
                 system: system.raw(),
@@ -344,8 +443,15 @@ fn fill_control(
                 Ok(at) => at,
                 Err(status) => return Ok(Err(status)),
             };
-            cx.memory.set(irp, IRP::AssociatedIrp_SystemBuffer, system)?;
-            set_transfer(cx, irp, Transfer::Direct { system: system.raw() });
+            cx.memory
+                .set(irp, IRP::AssociatedIrp_SystemBuffer, system)?;
+            set_transfer(
+                cx,
+                irp,
+                Transfer::Direct {
+                    system: system.raw(),
+                },
+            );
             if let Err(status) = lock_buffer(cx, irp, output, method == 2)? {
                 if !system.is_null() {
                     cx.pool_free(system);
@@ -355,7 +461,11 @@ fn fill_control(
         }
         // METHOD_NEITHER: the user's own addresses.
         _ => {
-            cx.memory.set(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_Type3InputBuffer, Gva::new(input.0))?;
+            cx.memory.set(
+                stack,
+                IO_STACK_LOCATION::Parameters_DeviceIoControl_Type3InputBuffer,
+                Gva::new(input.0),
+            )?;
             cx.memory.set(irp, IRP::UserBuffer, Gva::new(output.0))?;
         }
     }
@@ -373,7 +483,11 @@ fn fill_transfer(
     let buffer = if write { buffers.input } else { buffers.output };
     let m = &mut cx.memory;
     m.set(stack, IO_STACK_LOCATION::Parameters_Read_Length, buffer.1)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Read_ByteOffset, buffers.offset as i64)?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_Read_ByteOffset,
+        buffers.offset as i64,
+    )?;
     m.set(irp, IRP::UserBuffer, Gva::new(buffer.0))?;
     let flags = m.get(device, DEVICE_OBJECT::Flags)?;
     if flags & DO_BUFFERED_IO != 0 {
@@ -385,9 +499,14 @@ fn fill_transfer(
             Ok(at) => at,
             Err(status) => return Ok(Err(status)),
         };
-        cx.memory.set(irp, IRP::AssociatedIrp_SystemBuffer, system)?;
-        let transfer =
-            Transfer::Buffered { system: system.raw(), user: buffer.0, length: buffer.1, output: !write };
+        cx.memory
+            .set(irp, IRP::AssociatedIrp_SystemBuffer, system)?;
+        let transfer = Transfer::Buffered {
+            system: system.raw(),
+            user: buffer.0,
+            length: buffer.1,
+            output: !write,
+        };
         set_transfer(cx, irp, transfer);
     } else if flags & DO_DIRECT_IO != 0 {
         return lock_buffer(cx, irp, buffer, !write);
@@ -422,5 +541,6 @@ pub fn transfer(cx: &mut Machine, handle: u64, buffers: Buffers) -> Result<NTSTA
 /// The status block of an IRP, for people.
 #[must_use]
 pub fn status_of(cx: &Machine, irp: Gva<IRP>) -> Option<NTSTATUS> {
-    cx.memory.peek(irp.at(IRP::IoStatus).at(IO_STATUS_BLOCK::Status))
+    cx.memory
+        .peek(irp.at(IRP::IoStatus).at(IO_STATUS_BLOCK::Status))
 }

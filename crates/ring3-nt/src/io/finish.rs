@@ -17,11 +17,19 @@ use crate::ntstatus::NTSTATUS;
 /// # Errors
 /// A fault if one of the structures cannot be used.
 pub fn finish(cx: &mut Machine, irp: Gva<IRP>) -> Result<Option<Gva<IRP>>, Fault> {
-    let status = cx.memory.get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status)?;
-    let information = cx.memory.get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Information)?;
-    cx.trace.event("irp-done", &[irp.raw(), u64::from(status.0), information]);
+    let status = cx
+        .memory
+        .get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status)?;
+    let information = cx
+        .memory
+        .get(irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Information)?;
+    cx.trace
+        .event("irp-done", &[irp.raw(), u64::from(status.0), information]);
     if cx.trace.set.irp {
-        cx.trace_line(format!("IRP {:#x} completed: {status}, information {information}", irp.raw()));
+        cx.trace_line(format!(
+            "IRP {:#x} completed: {status}, information {information}",
+            irp.raw()
+        ));
     }
     if let Some(operation) = cx.io.operations.get(&irp).cloned() {
         finish_operation(cx, irp, &operation, status, information)?;
@@ -114,7 +122,10 @@ fn finish_threaded(
 /// An associated IRP is freed; the last one ends its master.
 fn finish_associated(cx: &mut Machine, irp: Gva<IRP>) -> Result<Option<Gva<IRP>>, Fault> {
     let master = cx.memory.get(irp, IRP::AssociatedIrp_MasterIrp)?;
-    let left: i32 = cx.memory.get(master, IRP::AssociatedIrp_IrpCount)?.wrapping_sub(1);
+    let left: i32 = cx
+        .memory
+        .get(master, IRP::AssociatedIrp_IrpCount)?
+        .wrapping_sub(1);
     cx.memory.set(master, IRP::AssociatedIrp_IrpCount, left)?;
     free_mdls(cx, irp)?;
     irp::free(cx, irp);
@@ -122,10 +133,16 @@ fn finish_associated(cx: &mut Machine, irp: Gva<IRP>) -> Result<Option<Gva<IRP>>
 }
 
 /// Status block and event of the request.
-fn signal_status(cx: &mut Machine, irp: Gva<IRP>, status: NTSTATUS, information: u64) -> Result<(), Fault> {
+fn signal_status(
+    cx: &mut Machine,
+    irp: Gva<IRP>,
+    status: NTSTATUS,
+    information: u64,
+) -> Result<(), Fault> {
     let block = cx.memory.get(irp, IRP::UserIosb)?;
     if !block.is_null() {
-        cx.memory.set(block, IO_STATUS_BLOCK::Information, information)?;
+        cx.memory
+            .set(block, IO_STATUS_BLOCK::Information, information)?;
         cx.memory.set(block, IO_STATUS_BLOCK::Status, status)?;
     }
     let event = cx.memory.get(irp, IRP::UserEvent)?;
@@ -137,7 +154,9 @@ fn signal_status(cx: &mut Machine, irp: Gva<IRP>, status: NTSTATUS, information:
 
 fn check_information(cx: &mut Machine, information: u64, length: u64) {
     if information > length {
-        let text = format!("IoStatus.Information is {information}, but the output buffer has {length} bytes");
+        let text = format!(
+            "IoStatus.Information is {information}, but the output buffer has {length} bytes"
+        );
         cx.report("irp/information-too-large", Severity::Error, text);
     }
 }
@@ -150,11 +169,18 @@ fn copy_back(
     information: u64,
 ) -> Result<(), Fault> {
     match operation.transfer {
-        Transfer::Buffered { system, user, length, output } => {
+        Transfer::Buffered {
+            system,
+            user,
+            length,
+            output,
+        } => {
             // As NT, output is copied unless the request failed with an error.
             if output && !status.is_error() {
                 check_information(cx, information, u64::from(length));
-                let bytes = cx.memory.read_vec(Gva::<u8>::new(system), information.min(u64::from(length)))?;
+                let bytes = cx
+                    .memory
+                    .read_vec(Gva::<u8>::new(system), information.min(u64::from(length)))?;
                 cx.user_write(operation.process, user, &bytes);
             }
             if system != 0 {
@@ -169,7 +195,8 @@ fn copy_back(
         Transfer::None => {}
     }
     if operation.transfer != Transfer::None {
-        cx.memory.set(irp, IRP::AssociatedIrp_SystemBuffer, Gva::NULL)?;
+        cx.memory
+            .set(irp, IRP::AssociatedIrp_SystemBuffer, Gva::NULL)?;
     }
     Ok(())
 }

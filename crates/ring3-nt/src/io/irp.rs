@@ -6,7 +6,9 @@ use ring3_memory::{Fault, Gva};
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::flow::Flow;
-use crate::layout::{DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, LIST_ENTRY, element};
+use crate::layout::{
+    DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, LIST_ENTRY, element,
+};
 use crate::machine::finding::Severity;
 use crate::ntstatus::{NTSTATUS, STATUS_INVALID_DEVICE_REQUEST};
 
@@ -101,7 +103,9 @@ pub fn initialize(cx: &mut Machine, irp: Gva<IRP>, size: u64, stack: u8) -> Resu
 /// A new IRP. `None` if memory is used up.
 pub fn allocate(cx: &mut Machine, stack: u8, owner: u64) -> Option<Gva<IRP>> {
     let bytes = size(stack);
-    let irp = cx.pool_allocate_for(Pool::NonPaged, bytes, TAG, owner)?.cast::<IRP>();
+    let irp = cx
+        .pool_allocate_for(Pool::NonPaged, bytes, TAG, owner)?
+        .cast::<IRP>();
     initialize(cx, irp, bytes, stack).ok()?;
     cx.io.irps.insert(irp, owner);
     Some(irp)
@@ -111,7 +115,11 @@ pub fn allocate(cx: &mut Machine, stack: u8, owner: u64) -> Option<Gva<IRP>> {
 pub fn free(cx: &mut Machine, irp: Gva<IRP>) {
     cx.io.threaded.remove(&irp);
     if cx.io.irps.remove(&irp).is_none() {
-        cx.report("irp/bad-free", Severity::Error, format!("{:#x} is not an IRP that can be freed", irp.raw()));
+        cx.report(
+            "irp/bad-free",
+            Severity::Error,
+            format!("{:#x} is not an IRP that can be freed", irp.raw()),
+        );
         return;
     }
     cx.pool_free(irp.cast());
@@ -130,7 +138,11 @@ pub fn next_location(cx: &Machine, irp: Gva<IRP>) -> Result<Gva<IO_STACK_LOCATIO
 ///
 /// # Errors
 /// A fault if one of the structures cannot be used.
-pub fn call_driver(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) -> Result<Flow, Fault> {
+pub fn call_driver(
+    cx: &mut Machine,
+    device: Gva<DEVICE_OBJECT>,
+    irp: Gva<IRP>,
+) -> Result<Flow, Fault> {
     let location: i8 = cx.memory.get(irp, IRP::CurrentLocation)?;
     if location <= 1 {
         // NO_MORE_IRP_STACK_LOCATIONS.
@@ -143,12 +155,26 @@ pub fn call_driver(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, irp: Gva<IRP>) 
     let table = driver.at(DRIVER_OBJECT::MajorFunction);
     let routine = cx.memory.read(element(table, u64::from(major).min(27)))?;
     cx.memory.set(irp, IRP::CurrentLocation, location - 1)?;
-    cx.memory.set(irp, IRP::Tail_Overlay_CurrentStackLocation, stack)?;
-    cx.memory.set(stack, IO_STACK_LOCATION::DeviceObject, device)?;
-    cx.trace.event("irp", &[irp.raw(), device.raw(), u64::from(major) << 8 | u64::from(minor)]);
+    cx.memory
+        .set(irp, IRP::Tail_Overlay_CurrentStackLocation, stack)?;
+    cx.memory
+        .set(stack, IO_STACK_LOCATION::DeviceObject, device)?;
+    cx.trace.event(
+        "irp",
+        &[
+            irp.raw(),
+            device.raw(),
+            u64::from(major) << 8 | u64::from(minor),
+        ],
+    );
     if cx.trace.set.irp {
         let what = describe(cx, stack, major, minor);
-        let to = cx.ob.objects.get(&device.raw()).map(|o| o.name.clone()).unwrap_or_default();
+        let to = cx
+            .ob
+            .objects
+            .get(&device.raw())
+            .map(|o| o.name.clone())
+            .unwrap_or_default();
         cx.trace_line(format!("IRP {:#x} {what} to {to}", irp.raw()));
     }
     Ok(Flow::jump(routine, &[device.raw(), irp.raw()]))
@@ -160,10 +186,17 @@ fn describe(cx: &Machine, stack: Gva<IO_STACK_LOCATION>, major: u8, minor: u8) -
         0xd..=0xf => {
             let code = cx
                 .memory
-                .get(stack, IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode)
+                .get(
+                    stack,
+                    IO_STACK_LOCATION::Parameters_DeviceIoControl_IoControlCode,
+                )
                 .unwrap_or(0);
             let method = ["BUFFERED", "IN_DIRECT", "OUT_DIRECT", "NEITHER"][(code & 3) as usize];
-            format!("{name} {code:#x} (device type {:#x}, function {:#x}, {method})", code >> 16, code >> 2 & 0xfff)
+            format!(
+                "{name} {code:#x} (device type {:#x}, function {:#x}, {method})",
+                code >> 16,
+                code >> 2 & 0xfff
+            )
         }
         0x16 | 0x17 | 0x1b => format!("{name} minor {minor:#x}"),
         _ => name.to_owned(),
@@ -173,7 +206,11 @@ fn describe(cx: &Machine, stack: Gva<IO_STACK_LOCATION>, major: u8, minor: u8) -
 /// What every dispatch slot holds before a driver fills it.
 pub fn invalid_device_request(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     let status = irp.at(IRP::IoStatus);
-    cx.memory.set(status, IO_STATUS_BLOCK::Status, STATUS_INVALID_DEVICE_REQUEST)?;
+    cx.memory.set(
+        status,
+        IO_STATUS_BLOCK::Status,
+        STATUS_INVALID_DEVICE_REQUEST,
+    )?;
     cx.memory.set(status, IO_STATUS_BLOCK::Information, 0)?;
     Ok(Flow::Host(
         super::complete::io_complete(irp),
@@ -191,7 +228,11 @@ impl Irps {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(NTSTATUS)]
     #[alias("PoCallDriver")]
-    fn IofCallDriver(cx: &mut Machine, DeviceObject: Gva<DEVICE_OBJECT>, Irp: Gva<IRP>) -> Result<Flow, Fault> {
+    fn IofCallDriver(
+        cx: &mut Machine,
+        DeviceObject: Gva<DEVICE_OBJECT>,
+        Irp: Gva<IRP>,
+    ) -> Result<Flow, Fault> {
         call_driver(cx, DeviceObject, Irp)
     }
 
@@ -200,7 +241,11 @@ impl Irps {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(())]
     #[partial("the priority boost")]
-    fn IofCompleteRequest(cx: &mut Machine, Irp: Gva<IRP>, PriorityBoost: i8) -> Result<Flow, Fault> {
+    fn IofCompleteRequest(
+        cx: &mut Machine,
+        Irp: Gva<IRP>,
+        PriorityBoost: i8,
+    ) -> Result<Flow, Fault> {
         let _ = PriorityBoost;
         cx.memory.get(Irp, IRP::CurrentLocation)?;
         Ok(Flow::Become(super::complete::io_complete(Irp)))
@@ -220,7 +265,10 @@ impl Irps {
     #[irql(..=DISPATCH_LEVEL)]
     fn IoFreeIrp(cx: &mut Machine, Irp: Gva<IRP>) {
         if cx.io.threaded.contains_key(&Irp) {
-            let text = format!("the IRP {:#x} belongs to its thread: the I/O manager frees it, not IoFreeIrp", Irp.raw());
+            let text = format!(
+                "the IRP {:#x} belongs to its thread: the I/O manager frees it, not IoFreeIrp",
+                Irp.raw()
+            );
             cx.report("irp/freed-threaded", Severity::Error, text);
         }
         free(cx, Irp);
@@ -229,7 +277,12 @@ impl Irps {
     /// Fills an IRP in memory of the driver's own.
     #[page("wdm/nf-wdm-ioinitializeirp")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoInitializeIrp(cx: &mut Machine, Irp: Gva<IRP>, PacketSize: u16, StackSize: i8) -> Result<(), Fault> {
+    fn IoInitializeIrp(
+        cx: &mut Machine,
+        Irp: Gva<IRP>,
+        PacketSize: u16,
+        StackSize: i8,
+    ) -> Result<(), Fault> {
         initialize(cx, Irp, u64::from(PacketSize), StackSize.max(0) as u8)
     }
 
@@ -240,6 +293,7 @@ impl Irps {
         let size = cx.memory.get(Irp, IRP::Size)?;
         let stack: i8 = cx.memory.get(Irp, IRP::StackCount)?;
         initialize(cx, Irp, u64::from(size), stack.max(0) as u8)?;
-        cx.memory.set(Irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status, Status)
+        cx.memory
+            .set(Irp.at(IRP::IoStatus), IO_STATUS_BLOCK::Status, Status)
     }
 }

@@ -1,20 +1,28 @@
 //! The I/O manager.
 
 pub mod attach;
-pub mod queue;
 pub mod build;
 pub mod cancel;
 pub mod complete;
 pub mod csq;
 pub mod device;
 pub mod driver;
+pub mod driver_extension;
 pub mod exit;
 pub mod file;
 pub mod finish;
+pub mod interface;
 pub mod irp;
-pub mod private;
-pub mod remove_lock;
+pub mod named_event;
 pub mod open;
+pub mod pnp;
+pub mod power;
+pub mod private;
+pub mod queue;
+pub mod remove_lock;
+pub mod requestor;
+pub mod root_bus;
+pub mod share;
 pub mod user;
 pub mod work_item;
 pub mod work_items_left;
@@ -103,6 +111,20 @@ pub struct State {
     pub threaded: BTreeMap<Gva<IRP>, ThreadId>,
     /// The processor that holds the cancel spin lock.
     pub cancel_lock: Option<u64>,
+    /// Plugged-in devices.
+    pub pnp: pnp::Manager,
+    /// Drivers whose unload waits for their last file, by number.
+    pub unloads: Vec<usize>,
+    /// Device interfaces.
+    pub interfaces: Vec<interface::Interface>,
+    /// Who wants to be told of Plug and Play events.
+    pub notifications: Vec<interface::Notification>,
+    /// Routines to be called after DriverEntry.
+    pub reinitializations: Vec<driver_extension::Reinitialization>,
+    /// Devices that are told of a shutdown.
+    pub shutdown: Vec<Gva<DEVICE_OBJECT>>,
+    /// Power states that drivers noted with PoSetPowerState.
+    pub power_states: BTreeMap<Gva<DEVICE_OBJECT>, u32>,
     /// User requests.
     pub user: user::Requests,
     /// Number of the next device without a name.

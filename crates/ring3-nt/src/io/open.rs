@@ -9,12 +9,14 @@ use crate::Machine;
 use crate::flow::Flow;
 use crate::ke::dispatcher::kind;
 use crate::ke::event::initialize_header;
-use crate::layout::{DEVICE_OBJECT, FILE_OBJECT, IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, KEVENT, UNICODE_STRING};
+use crate::layout::{
+    DEVICE_OBJECT, FILE_OBJECT, IO_SECURITY_CONTEXT, IO_STACK_LOCATION, IRP, KEVENT, UNICODE_STRING,
+};
 use crate::machine::finding::Severity;
 use crate::machine::thread::ProcessId;
 use crate::ntstatus::{
-    NTSTATUS, STATUS_ACCESS_DENIED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE, STATUS_NO_SUCH_DEVICE,
-    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH,
+    NTSTATUS, STATUS_ACCESS_DENIED, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
+    STATUS_NO_SUCH_DEVICE, STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH,
 };
 use crate::ob::{Kind, handles};
 
@@ -52,12 +54,23 @@ pub struct Open {
 /// neighbours.
 #[must_use]
 pub fn map_generic(access: u32) -> u32 {
-    let map = [(1u32 << 31, 0x0012_0089), (1 << 30, 0x0012_0116), (1 << 29, 0x0012_00a0), (1 << 28, 0x001f_01ff)];
-    map.iter().filter(|(bit, _)| access & bit != 0).fold(access & 0x0fff_ffff, |all, (_, rights)| all | rights)
+    let map = [
+        (1u32 << 31, 0x0012_0089),
+        (1 << 30, 0x0012_0116),
+        (1 << 29, 0x0012_00a0),
+        (1 << 28, 0x001f_01ff),
+    ];
+    map.iter()
+        .filter(|(bit, _)| access & bit != 0)
+        .fold(access & 0x0fff_ffff, |all, (_, rights)| all | rights)
 }
 
 /// Whether the device may be opened now.
-fn may_open(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, rest: &str) -> Result<Option<NTSTATUS>, Fault> {
+fn may_open(
+    cx: &mut Machine,
+    device: Gva<DEVICE_OBJECT>,
+    rest: &str,
+) -> Result<Option<NTSTATUS>, Fault> {
     let flags = cx.memory.get(device, DEVICE_OBJECT::Flags)?;
     if flags & super::device::DO_DEVICE_INITIALIZING != 0 {
         let owner = cx.ob.objects.get(&device.raw()).map_or(0, |o| o.owner);
@@ -65,7 +78,12 @@ fn may_open(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, rest: &str) -> Result<
             "{} cannot be opened: DO_DEVICE_INITIALIZING is still set in its flags",
             super::device::device_name(cx, device)
         );
-        cx.report_at("device/still-initializing", Severity::Warning, text, owner.wrapping_sub(1));
+        cx.report_at(
+            "device/still-initializing",
+            Severity::Warning,
+            text,
+            owner.wrapping_sub(1),
+        );
         return Ok(Some(STATUS_NO_SUCH_DEVICE));
     }
     if flags & DO_EXCLUSIVE != 0 && cx.memory.get(device, DEVICE_OBJECT::ReferenceCount)? > 0 {
@@ -79,7 +97,12 @@ fn may_open(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, rest: &str) -> Result<
              checked against the device's security descriptor",
             super::device::device_name(cx, device)
         );
-        cx.report_at("device/no-secure-open", Severity::Note, text, owner.wrapping_sub(1));
+        cx.report_at(
+            "device/no-secure-open",
+            Severity::Note,
+            text,
+            owner.wrapping_sub(1),
+        );
     }
     Ok(None)
 }
@@ -94,29 +117,69 @@ fn create_file_object(
     let units: Vec<u8> = rest.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let access = map_generic(open.access);
     let extra = units.len() as u64 + 2 + IO_SECURITY_CONTEXT::SIZE + 16;
-    let Some(body) = cx.create_object(Kind::File, FILE_OBJECT::SIZE + extra, "", 0) else { return Ok(None) };
+    let Some(body) = cx.create_object(Kind::File, FILE_OBJECT::SIZE + extra, "", 0) else {
+        return Ok(None);
+    };
     let file: Gva<FILE_OBJECT> = body.cast();
-    let context: Gva<IO_SECURITY_CONTEXT> = body.byte_add(FILE_OBJECT::SIZE.next_multiple_of(16)).cast();
+    let context: Gva<IO_SECURITY_CONTEXT> =
+        body.byte_add(FILE_OBJECT::SIZE.next_multiple_of(16)).cast();
     let text = context.cast::<u8>().byte_add(IO_SECURITY_CONTEXT::SIZE);
     cx.memory.write_bytes(text, &units)?;
     let name = file.at(FILE_OBJECT::FileName);
     let m = &mut cx.memory;
     m.set(name, UNICODE_STRING::Length, units.len() as u16)?;
     m.set(name, UNICODE_STRING::MaximumLength, units.len() as u16)?;
-    m.set(name, UNICODE_STRING::Buffer, if units.is_empty() { Gva::NULL } else { text.cast() })?;
+    m.set(
+        name,
+        UNICODE_STRING::Buffer,
+        if units.is_empty() {
+            Gva::NULL
+        } else {
+            text.cast()
+        },
+    )?;
     m.set(file, FILE_OBJECT::Type, IO_TYPE_FILE)?;
     m.set(file, FILE_OBJECT::Size, FILE_OBJECT::SIZE as i16)?;
     m.set(file, FILE_OBJECT::DeviceObject, device)?;
-    m.set(file, FILE_OBJECT::Flags, if open.overlapped { 0 } else { FO_SYNCHRONOUS_IO })?;
+    m.set(
+        file,
+        FILE_OBJECT::Flags,
+        if open.overlapped {
+            0
+        } else {
+            FO_SYNCHRONOUS_IO
+        },
+    )?;
     m.set(file, FILE_OBJECT::ReadAccess, u8::from(access & 1 != 0))?;
     m.set(file, FILE_OBJECT::WriteAccess, u8::from(access & 6 != 0))?;
-    m.set(file, FILE_OBJECT::DeleteAccess, u8::from(access & 0x1_0000 != 0))?;
+    m.set(
+        file,
+        FILE_OBJECT::DeleteAccess,
+        u8::from(access & 0x1_0000 != 0),
+    )?;
     m.set(context, IO_SECURITY_CONTEXT::DesiredAccess, access)?;
-    m.set(context, IO_SECURITY_CONTEXT::FullCreateOptions, open.options & 0x00ff_ffff)?;
-    initialize_header(cx, file.at(FILE_OBJECT::Lock).cast(), kind::EVENT_SYNCHRONIZATION, KEVENT::SIZE, 0)?;
-    initialize_header(cx, file.at(FILE_OBJECT::Event).cast(), kind::EVENT_NOTIFICATION, KEVENT::SIZE, 0)?;
+    m.set(
+        context,
+        IO_SECURITY_CONTEXT::FullCreateOptions,
+        open.options & 0x00ff_ffff,
+    )?;
+    initialize_header(
+        cx,
+        file.at(FILE_OBJECT::Lock).cast(),
+        kind::EVENT_SYNCHRONIZATION,
+        KEVENT::SIZE,
+        0,
+    )?;
+    initialize_header(
+        cx,
+        file.at(FILE_OBJECT::Event).cast(),
+        kind::EVENT_NOTIFICATION,
+        KEVENT::SIZE,
+        0,
+    )?;
     let count: i32 = cx.memory.get(device, DEVICE_OBJECT::ReferenceCount)?;
-    cx.memory.set(device, DEVICE_OBJECT::ReferenceCount, count.wrapping_add(1))?;
+    cx.memory
+        .set(device, DEVICE_OBJECT::ReferenceCount, count.wrapping_add(1))?;
     cx.reference_object(device.raw());
     Ok(Some((file, context)))
 }
@@ -132,7 +195,10 @@ pub fn create_file(cx: &mut Machine, open: Open) -> Result<Flow, Fault> {
         Some(found) => found,
         None => return Ok(Flow::Return(u64::from(STATUS_OBJECT_NAME_NOT_FOUND.0))),
     };
-    if !matches!(cx.ob.objects.get(&found.body).map(|o| &o.kind), Some(Kind::Device)) {
+    if !matches!(
+        cx.ob.objects.get(&found.body).map(|o| &o.kind),
+        Some(Kind::Device)
+    ) {
         return Ok(Flow::Return(u64::from(STATUS_OBJECT_TYPE_MISMATCH.0)));
     }
     let device: Gva<DEVICE_OBJECT> = Gva::new(found.body);
@@ -149,9 +215,21 @@ pub fn create_file(cx: &mut Machine, open: Open) -> Result<Flow, Fault> {
     };
     let irp: Gva<IRP> = built;
     let m = &mut cx.memory;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Create_SecurityContext, context)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Create_Options, open.options)?;
-    m.set(stack, IO_STACK_LOCATION::Parameters_Create_ShareAccess, open.share as u16)?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_Create_SecurityContext,
+        context,
+    )?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_Create_Options,
+        open.options,
+    )?;
+    m.set(
+        stack,
+        IO_STACK_LOCATION::Parameters_Create_ShareAccess,
+        open.share as u16,
+    )?;
     let status: NTSTATUS = host!(send_and_wait(top, irp));
     reap(cx, irp);
     if !status.is_success() {
@@ -160,9 +238,16 @@ pub fn create_file(cx: &mut Machine, open: Open) -> Result<Flow, Fault> {
         return Ok(Flow::Return(u64::from(status.0)));
     }
     let flags = cx.memory.get(file, FILE_OBJECT::Flags)?;
-    cx.memory.set(file, FILE_OBJECT::Flags, flags | FO_HANDLE_CREATED)?;
+    cx.memory
+        .set(file, FILE_OBJECT::Flags, flags | FO_HANDLE_CREATED)?;
     let process: ProcessId = cx.thread().process;
-    let handle = handles::open(cx, file.raw(), map_generic(open.access), process, open.kernel_handle);
+    let handle = handles::open(
+        cx,
+        file.raw(),
+        map_generic(open.access),
+        process,
+        open.kernel_handle,
+    );
     // The handle holds the reference from now on.
     cx.dereference_object(file.raw());
     let thread = cx.thread().id;
@@ -174,9 +259,12 @@ pub fn create_file(cx: &mut Machine, open: Open) -> Result<Flow, Fault> {
 fn drop_file(cx: &mut Machine, file: Gva<FILE_OBJECT>) -> Result<(), Fault> {
     let device = cx.memory.get(file, FILE_OBJECT::DeviceObject)?;
     let count: i32 = cx.memory.get(device, DEVICE_OBJECT::ReferenceCount)?;
-    cx.memory.set(device, DEVICE_OBJECT::ReferenceCount, count.wrapping_sub(1))?;
+    cx.memory
+        .set(device, DEVICE_OBJECT::ReferenceCount, count.wrapping_sub(1))?;
     cx.delete_object(file.raw());
     cx.dereference_object(device.raw());
+    super::pnp::file_closed(cx);
+    super::driver::file_closed(cx);
     Ok(())
 }
 
@@ -188,7 +276,10 @@ pub fn close_handle(cx: &mut Machine, handle: u64) -> Result<Flow, Fault> {
     };
     let object: u64 = taken;
     let file: Gva<FILE_OBJECT> = Gva::new(object);
-    let is_file = matches!(cx.ob.objects.get(&object).map(|o| &o.kind), Some(Kind::File));
+    let is_file = matches!(
+        cx.ob.objects.get(&object).map(|o| &o.kind),
+        Some(Kind::File)
+    );
     if is_file && last {
         if let Some((built, _, top)) = build(cx, file, major::CLEANUP)? {
             let irp: Gva<IRP> = built;
@@ -196,7 +287,8 @@ pub fn close_handle(cx: &mut Machine, handle: u64) -> Result<Flow, Fault> {
             reap(cx, irp);
         }
         let flags = cx.memory.get(file, FILE_OBJECT::Flags)?;
-        cx.memory.set(file, FILE_OBJECT::Flags, flags | FO_CLEANUP_COMPLETE)?;
+        cx.memory
+            .set(file, FILE_OBJECT::Flags, flags | FO_CLEANUP_COMPLETE)?;
     }
     host!(release(object));
     Ok(Flow::Return(0))
@@ -206,10 +298,23 @@ pub fn close_handle(cx: &mut Machine, handle: u64) -> Result<Flow, Fault> {
 #[resumable]
 pub fn release(cx: &mut Machine, object: u64) -> u64 {
     let count: u64 = cx.dereference_object(object).map_or(0, |c| c.max(0) as u64);
-    if count == 0 && matches!(cx.ob.objects.get(&object).map(|o| &o.kind), Some(Kind::File)) {
+    if count == 0
+        && matches!(
+            cx.ob.objects.get(&object).map(|o| &o.kind),
+            Some(Kind::File)
+        )
+    {
         host!(close_file(Gva::new(object)));
     }
     count
+}
+
+/// What follows when a driver drops the last reference to a file: the close request. Gives the count, 0.
+#[resumable]
+pub fn release_dead(cx: &mut Machine, object: u64) -> u64 {
+    let _ = &cx;
+    host!(close_file(Gva::new(object)));
+    0
 }
 
 /// The last reference to a file is gone: the driver gets its close request.

@@ -8,7 +8,8 @@ use crate::export::argument::Code;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::Flow;
 use crate::layout::{
-    DEVICE_OBJECT, DEVOBJ_EXTENSION, DRIVER_OBJECT, IRP, KDEVICE_QUEUE, KDEVICE_QUEUE_ENTRY, LIST_ENTRY,
+    DEVICE_OBJECT, DEVOBJ_EXTENSION, DRIVER_OBJECT, IRP, KDEVICE_QUEUE, KDEVICE_QUEUE_ENTRY,
+    LIST_ENTRY,
 };
 use crate::machine::finding::Severity;
 
@@ -21,8 +22,10 @@ const NON_CANCELABLE: u32 = 2;
 /// Makes an empty device queue that is not busy.
 pub(super) fn initialize(cx: &mut Machine, queue: Gva<KDEVICE_QUEUE>) -> Result<(), Fault> {
     let head = queue.at(KDEVICE_QUEUE::DeviceListHead);
-    cx.memory.set(queue, KDEVICE_QUEUE::Type, DEVICE_QUEUE_OBJECT)?;
-    cx.memory.set(queue, KDEVICE_QUEUE::Size, KDEVICE_QUEUE::SIZE as i16)?;
+    cx.memory
+        .set(queue, KDEVICE_QUEUE::Type, DEVICE_QUEUE_OBJECT)?;
+    cx.memory
+        .set(queue, KDEVICE_QUEUE::Size, KDEVICE_QUEUE::SIZE as i16)?;
     cx.memory.set(head, LIST_ENTRY::Flink, head)?;
     cx.memory.set(head, LIST_ENTRY::Blink, head)?;
     cx.memory.set(queue, KDEVICE_QUEUE::Lock, 0)?;
@@ -30,7 +33,11 @@ pub(super) fn initialize(cx: &mut Machine, queue: Gva<KDEVICE_QUEUE>) -> Result<
 }
 
 /// Links an entry in before another one.
-fn link_before(cx: &mut Machine, entry: Gva<LIST_ENTRY>, next: Gva<LIST_ENTRY>) -> Result<(), Fault> {
+fn link_before(
+    cx: &mut Machine,
+    entry: Gva<LIST_ENTRY>,
+    next: Gva<LIST_ENTRY>,
+) -> Result<(), Fault> {
     let before = cx.memory.get(next, LIST_ENTRY::Blink)?;
     cx.memory.set(entry, LIST_ENTRY::Flink, next)?;
     cx.memory.set(entry, LIST_ENTRY::Blink, before)?;
@@ -74,9 +81,16 @@ fn insert(
 
 /// Takes an entry off a busy queue: the first, or the first whose key is not smaller. Null, and the queue is no
 /// longer busy, if there is none.
-fn remove(cx: &mut Machine, queue: Gva<KDEVICE_QUEUE>, key: Option<u32>) -> Result<Gva<KDEVICE_QUEUE_ENTRY>, Fault> {
+fn remove(
+    cx: &mut Machine,
+    queue: Gva<KDEVICE_QUEUE>,
+    key: Option<u32>,
+) -> Result<Gva<KDEVICE_QUEUE_ENTRY>, Fault> {
     if cx.memory.get(queue, KDEVICE_QUEUE::Busy)? == 0 {
-        let text = format!("an entry is taken off the device queue {:#x}, which is not busy", queue.raw());
+        let text = format!(
+            "an entry is taken off the device queue {:#x}, which is not busy",
+            queue.raw()
+        );
         cx.report("queue/not-busy", Severity::Warning, text);
         return Ok(Gva::NULL);
     }
@@ -103,7 +117,10 @@ fn remove(cx: &mut Machine, queue: Gva<KDEVICE_QUEUE>, key: Option<u32>) -> Resu
 
 /// The IRP whose queue entry this is.
 fn irp_of(entry: Gva<KDEVICE_QUEUE_ENTRY>) -> Gva<IRP> {
-    entry.cast::<u8>().byte_sub(u64::from(IRP::Tail_Overlay_DeviceQueueEntry.offset())).cast()
+    entry
+        .cast::<u8>()
+        .byte_sub(u64::from(IRP::Tail_Overlay_DeviceQueueEntry.offset()))
+        .cast()
 }
 
 fn start_routine(cx: &Machine, device: Gva<DEVICE_OBJECT>) -> Result<u64, Fault> {
@@ -125,7 +142,12 @@ fn start_packet(
     if cancel != 0 {
         cx.memory.set(irp, IRP::CancelRoutine, Gva::new(cancel))?;
     }
-    let queued: bool = insert(cx, device.at(DEVICE_OBJECT::DeviceQueue), irp.at(IRP::Tail_Overlay_DeviceQueueEntry), key)?;
+    let queued: bool = insert(
+        cx,
+        device.at(DEVICE_OBJECT::DeviceQueue),
+        irp.at(IRP::Tail_Overlay_DeviceQueueEntry),
+        key,
+    )?;
     if queued {
         let cancelled = cx.memory.get(irp, IRP::Cancel)? != 0;
         let set = !cx.memory.get(irp, IRP::CancelRoutine)?.is_null();
@@ -145,29 +167,44 @@ fn start_packet(
 /// IoStartNextPacket: the next queued IRP goes to StartIo; deferred devices do not recurse.
 #[resumable]
 fn start_next(cx: &mut Machine, device: Gva<DEVICE_OBJECT>, key: Option<u32>) -> Result<(), Fault> {
-    let extension = cx.memory.get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
+    let extension = cx
+        .memory
+        .get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
     let deferred = cx.memory.get(extension, DEVOBJ_EXTENSION::StartIoFlags)? & DEFERRED != 0;
     let count: i32 = cx.memory.get(extension, DEVOBJ_EXTENSION::StartIoCount)?;
-    cx.memory.set(extension, DEVOBJ_EXTENSION::StartIoCount, count.wrapping_add(1))?;
+    cx.memory.set(
+        extension,
+        DEVOBJ_EXTENSION::StartIoCount,
+        count.wrapping_add(1),
+    )?;
     if deferred && count > 0 {
         return Ok(());
     }
     loop {
-        cx.memory.set(device, DEVICE_OBJECT::CurrentIrp, Gva::NULL)?;
+        cx.memory
+            .set(device, DEVICE_OBJECT::CurrentIrp, Gva::NULL)?;
         let entry = remove(cx, device.at(DEVICE_OBJECT::DeviceQueue), key)?;
         if !entry.is_null() {
             let irp = irp_of(entry);
             cx.memory.set(device, DEVICE_OBJECT::CurrentIrp, irp)?;
-            let extension = cx.memory.get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
+            let extension = cx
+                .memory
+                .get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
             if cx.memory.get(extension, DEVOBJ_EXTENSION::StartIoFlags)? & NON_CANCELABLE != 0 {
                 cx.memory.set(irp, IRP::CancelRoutine, Gva::NULL)?;
             }
             let routine = start_routine(cx, device)?;
             call!(routine, device, irp);
         }
-        let extension = cx.memory.get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
-        let left: i32 = cx.memory.get(extension, DEVOBJ_EXTENSION::StartIoCount)?.wrapping_sub(1);
-        cx.memory.set(extension, DEVOBJ_EXTENSION::StartIoCount, left)?;
+        let extension = cx
+            .memory
+            .get(device, DEVICE_OBJECT::DeviceObjectExtension)?;
+        let left: i32 = cx
+            .memory
+            .get(extension, DEVOBJ_EXTENSION::StartIoCount)?
+            .wrapping_sub(1);
+        cx.memory
+            .set(extension, DEVOBJ_EXTENSION::StartIoCount, left)?;
         if left <= 0 || cx.memory.get(extension, DEVOBJ_EXTENSION::StartIoFlags)? & DEFERRED == 0 {
             break;
         }
@@ -191,8 +228,17 @@ impl DeviceQueues {
         Key: Gva<u32>,
         CancelFunction: Gva<Code>,
     ) -> Result<Flow, Fault> {
-        let key = if Key.is_null() { None } else { Some(cx.memory.read(Key)?) };
-        Ok(Flow::Become(start_packet(DeviceObject, Irp, key, CancelFunction.raw())))
+        let key = if Key.is_null() {
+            None
+        } else {
+            Some(cx.memory.read(Key)?)
+        };
+        Ok(Flow::Become(start_packet(
+            DeviceObject,
+            Irp,
+            key,
+            CancelFunction.raw(),
+        )))
     }
 
     /// Gives the next queued IRP to the driver's StartIo routine.
@@ -200,7 +246,11 @@ impl DeviceQueues {
     #[irql(DISPATCH_LEVEL)]
     #[returns(())]
     #[partial("the cancel spin lock is not held while the queue is looked at")]
-    fn IoStartNextPacket(cx: &mut Machine, DeviceObject: Gva<DEVICE_OBJECT>, Cancelable: bool) -> Flow {
+    fn IoStartNextPacket(
+        cx: &mut Machine,
+        DeviceObject: Gva<DEVICE_OBJECT>,
+        Cancelable: bool,
+    ) -> Flow {
         let _ = (&cx, Cancelable);
         Flow::Become(start_next(DeviceObject, None))
     }
@@ -210,7 +260,12 @@ impl DeviceQueues {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(())]
     #[partial("the cancel spin lock is not held while the queue is looked at")]
-    fn IoStartNextPacketByKey(cx: &mut Machine, DeviceObject: Gva<DEVICE_OBJECT>, Cancelable: bool, Key: u32) -> Flow {
+    fn IoStartNextPacketByKey(
+        cx: &mut Machine,
+        DeviceObject: Gva<DEVICE_OBJECT>,
+        Cancelable: bool,
+        Key: u32,
+    ) -> Flow {
         let _ = (&cx, Cancelable);
         Flow::Become(start_next(DeviceObject, Some(Key)))
     }
@@ -224,15 +279,22 @@ impl DeviceQueues {
         DeferredStartIo: bool,
         NonCancelable: bool,
     ) -> Result<(), Fault> {
-        let extension = cx.memory.get(DeviceObject, DEVICE_OBJECT::DeviceObjectExtension)?;
-        let flags = u32::from(DeferredStartIo) * DEFERRED | u32::from(NonCancelable) * NON_CANCELABLE;
-        cx.memory.set(extension, DEVOBJ_EXTENSION::StartIoFlags, flags)
+        let extension = cx
+            .memory
+            .get(DeviceObject, DEVICE_OBJECT::DeviceObjectExtension)?;
+        let flags =
+            (u32::from(DeferredStartIo) * DEFERRED) | (u32::from(NonCancelable) * NON_CANCELABLE);
+        cx.memory
+            .set(extension, DEVOBJ_EXTENSION::StartIoFlags, flags)
     }
 
     /// Initialises a device queue.
     #[page("wdm/nf-wdm-keinitializedevicequeue")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn KeInitializeDeviceQueue(cx: &mut Machine, DeviceQueue: Gva<KDEVICE_QUEUE>) -> Result<(), Fault> {
+    fn KeInitializeDeviceQueue(
+        cx: &mut Machine,
+        DeviceQueue: Gva<KDEVICE_QUEUE>,
+    ) -> Result<(), Fault> {
         initialize(cx, DeviceQueue)
     }
 
@@ -289,11 +351,16 @@ impl DeviceQueues {
         DeviceQueueEntry: Gva<KDEVICE_QUEUE_ENTRY>,
     ) -> Result<bool, Fault> {
         let _ = DeviceQueue;
-        if cx.memory.get(DeviceQueueEntry, KDEVICE_QUEUE_ENTRY::Inserted)? == 0 {
+        if cx
+            .memory
+            .get(DeviceQueueEntry, KDEVICE_QUEUE_ENTRY::Inserted)?
+            == 0
+        {
             return Ok(false);
         }
         unlink(cx, DeviceQueueEntry.cast())?;
-        cx.memory.set(DeviceQueueEntry, KDEVICE_QUEUE_ENTRY::Inserted, 0)?;
+        cx.memory
+            .set(DeviceQueueEntry, KDEVICE_QUEUE_ENTRY::Inserted, 0)?;
         Ok(true)
     }
 }

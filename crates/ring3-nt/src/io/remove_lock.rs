@@ -18,8 +18,12 @@ fn common(lock: Gva<IO_REMOVE_LOCK>) -> Gva<IO_REMOVE_LOCK_COMMON_BLOCK> {
 
 /// Adds to the count; the new value.
 fn count(cx: &mut Machine, lock: Gva<IO_REMOVE_LOCK>, by: i32) -> Result<i32, Fault> {
-    let value = cx.memory.get(common(lock), IO_REMOVE_LOCK_COMMON_BLOCK::IoCount)?.wrapping_add(by);
-    cx.memory.set(common(lock), IO_REMOVE_LOCK_COMMON_BLOCK::IoCount, value)?;
+    let value = cx
+        .memory
+        .get(common(lock), IO_REMOVE_LOCK_COMMON_BLOCK::IoCount)?
+        .wrapping_add(by);
+    cx.memory
+        .set(common(lock), IO_REMOVE_LOCK_COMMON_BLOCK::IoCount, value)?;
     Ok(value)
 }
 
@@ -31,7 +35,10 @@ fn event(lock: Gva<IO_REMOVE_LOCK>) -> Gva<KEVENT> {
 fn release(cx: &mut Machine, lock: Gva<IO_REMOVE_LOCK>) -> Result<i32, Fault> {
     let left = count(cx, lock, -1)?;
     if left < 0 {
-        let text = format!("the remove lock {:#x} is released more often than it was acquired", lock.raw());
+        let text = format!(
+            "the remove lock {:#x} is released more often than it was acquired",
+            lock.raw()
+        );
         cx.report("remove-lock/over-released", Severity::Error, text);
     }
     if left == 0 {
@@ -58,9 +65,17 @@ impl RemoveLocks {
         RemlockSize: u32,
     ) -> Result<(), Fault> {
         let _ = (AllocateTag, MaxLockedMinutes, HighWatermark, RemlockSize);
-        cx.memory.set(common(Lock), IO_REMOVE_LOCK_COMMON_BLOCK::Removed, 0)?;
-        cx.memory.set(common(Lock), IO_REMOVE_LOCK_COMMON_BLOCK::IoCount, 1)?;
-        initialize_header(cx, event(Lock).cast(), kind::EVENT_SYNCHRONIZATION, KEVENT::SIZE, 0)
+        cx.memory
+            .set(common(Lock), IO_REMOVE_LOCK_COMMON_BLOCK::Removed, 0)?;
+        cx.memory
+            .set(common(Lock), IO_REMOVE_LOCK_COMMON_BLOCK::IoCount, 1)?;
+        initialize_header(
+            cx,
+            event(Lock).cast(),
+            kind::EVENT_SYNCHRONIZATION,
+            KEVENT::SIZE,
+            0,
+        )
     }
 
     /// Keeps a device from being removed; fails once its removal has begun.
@@ -77,7 +92,11 @@ impl RemoveLocks {
     ) -> Result<NTSTATUS, Fault> {
         let _ = (Tag, File, Line, RemlockSize);
         count(cx, RemoveLock, 1)?;
-        if cx.memory.get(common(RemoveLock), IO_REMOVE_LOCK_COMMON_BLOCK::Removed)? != 0 {
+        if cx
+            .memory
+            .get(common(RemoveLock), IO_REMOVE_LOCK_COMMON_BLOCK::Removed)?
+            != 0
+        {
             release(cx, RemoveLock)?;
             return Ok(STATUS_DELETE_PENDING);
         }
@@ -111,12 +130,19 @@ impl RemoveLocks {
         RemlockSize: u32,
     ) -> Result<Flow, Fault> {
         let _ = (Tag, RemlockSize);
-        cx.memory.set(common(RemoveLock), IO_REMOVE_LOCK_COMMON_BLOCK::Removed, 1)?;
+        cx.memory
+            .set(common(RemoveLock), IO_REMOVE_LOCK_COMMON_BLOCK::Removed, 1)?;
         // The caller's own acquisition, and the one that the lock starts with.
         release(cx, RemoveLock)?;
         if release(cx, RemoveLock)? <= 0 {
             return Ok(Flow::Return(0));
         }
-        Ok(waiting::wait(cx, vec![event(RemoveLock).cast()], false, false, Timeout::Never))
+        Ok(waiting::wait(
+            cx,
+            vec![event(RemoveLock).cast()],
+            false,
+            false,
+            Timeout::Never,
+        ))
     }
 }

@@ -11,13 +11,16 @@ use ring3_memory::{Gva, PageFlags};
 
 use super::file::{self, Buffers};
 use super::open::{self, Open};
+use super::pnp::PnpAction;
 use crate::Machine;
 use crate::flow::{Flow, Key, Wall};
 use crate::layout::IRP;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
 use crate::mm::space::{PAGE, data};
-use crate::ntstatus::{NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS};
+use crate::ntstatus::{
+    NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS,
+};
 
 /// What an application asks for.
 #[derive(Clone, Hash, Debug, PartialEq, Eq)]
@@ -49,6 +52,15 @@ pub enum UserRequest {
     StartDriver(usize),
     /// Unload driver number n.
     UnloadDriver(usize),
+    /// Plug in a root-enumerated device for driver number `driver`; its number is the result's information.
+    Plug {
+        /// The driver whose AddDevice is called.
+        driver: usize,
+        /// Hardware id, e.g. `root\\echo`.
+        hardware_id: String,
+    },
+    /// Do something to a plugged-in device, by its number.
+    Pnp(usize, PnpAction),
     /// End the process: what it has in flight is cancelled and waited for, its handles are closed, its
     /// threads end.
     Exit,
@@ -101,18 +113,36 @@ const FIRST_USER_ADDRESS: u64 = 0x1000_0000;
 pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
     let thread: ThreadId = cx.thread().id;
     loop {
-        while cx.io.user.queues.get(&thread).is_none_or(VecDeque::is_empty) {
+        while cx
+            .io
+            .user
+            .queues
+            .get(&thread)
+            .is_none_or(VecDeque::is_empty)
+        {
             if cx.process().exited {
                 return Flow::ThreadEnd;
             }
             wait!(Wait::On(Key::new("user-thread", u64::from(thread.0))));
         }
-        let Some((next, request)) = cx.io.user.queues.get_mut(&thread).and_then(VecDeque::pop_front) else {
+        let Some((next, request)) = cx
+            .io
+            .user
+            .queues
+            .get_mut(&thread)
+            .and_then(VecDeque::pop_front)
+        else {
             continue;
         };
         let number: u64 = next;
         if cx.process().exited {
-            cx.io.user.results.insert(number, UserResult { status: STATUS_PROCESS_IS_TERMINATING, information: 0 });
+            cx.io.user.results.insert(
+                number,
+                UserResult {
+                    status: STATUS_PROCESS_IS_TERMINATING,
+                    information: 0,
+                },
+            );
             cx.wake(Key::new("user-request", number));
             continue;
         }
@@ -121,7 +151,10 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         let status: NTSTATUS = host!(carry_out(number, request));
         cx.thread_mut().previous_mode = 0;
         let information = cx.io.user.noted(thread);
-        cx.io.user.results.entry(number).or_insert(UserResult { status, information });
+        cx.io.user.results.entry(number).or_insert(UserResult {
+            status,
+            information,
+        });
         cx.wake(Key::new("user-request", number));
     }
 }
@@ -130,9 +163,20 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
 #[resumable]
 fn carry_out(cx: &mut Machine, number: u64, request: UserRequest) -> Flow {
     match request {
-        UserRequest::Open { path, access, share, options, overlapped } => {
-            Flow::Become(open::create_file(Open { path, access, share, options, overlapped, kernel_handle: false }))
-        }
+        UserRequest::Open {
+            path,
+            access,
+            share,
+            options,
+            overlapped,
+        } => Flow::Become(open::create_file(Open {
+            path,
+            access,
+            share,
+            options,
+            overlapped,
+            kernel_handle: false,
+        })),
         UserRequest::Close(handle) => Flow::Become(open::close_handle(handle)),
         UserRequest::Transfer(handle, buffers) => Flow::Become(file::transfer(handle, buffers)),
         UserRequest::Start(handle, buffers) => Flow::Become(start(number, handle, buffers)),
@@ -143,13 +187,23 @@ fn carry_out(cx: &mut Machine, number: u64, request: UserRequest) -> Flow {
         UserRequest::CancelAll(handle) => Flow::Become(cancel_all(handle)),
         UserRequest::StartDriver(driver) => Flow::Become(super::driver::start_driver(driver)),
         UserRequest::UnloadDriver(driver) => Flow::Become(super::driver::unload_driver(driver)),
+        UserRequest::Plug {
+            driver,
+            hardware_id,
+        } => Flow::Become(super::pnp::plug(driver, hardware_id)),
+        UserRequest::Pnp(device, action) => Flow::Become(super::pnp::act(device, action)),
         UserRequest::Exit => Flow::Become(super::exit::exit_process()),
     }
 }
 
 /// Sends a request and does not wait for it. The result comes when the request is complete.
 #[resumable]
-fn start(cx: &mut Machine, number: u64, handle: u64, buffers: Buffers) -> Result<NTSTATUS, ring3_memory::Fault> {
+fn start(
+    cx: &mut Machine,
+    number: u64,
+    handle: u64,
+    buffers: Buffers,
+) -> Result<NTSTATUS, ring3_memory::Fault> {
     let prepared: file::Prepared = match file::prepare(cx, handle, &buffers)? {
         Ok(prepared) => prepared,
         Err(status) => return Ok(status),
@@ -160,13 +214,28 @@ fn start(cx: &mut Machine, number: u64, handle: u64, buffers: Buffers) -> Result
     cx.io.user.started.insert(number, prepared.irp);
     host!(file::send(prepared.device, prepared.irp));
     // Started counts as done for the thread; the result itself is entered by `finish_async`.
-    cx.io.user.results.entry(number).or_insert(UserResult { status: STATUS_PENDING, information: 0 });
+    cx.io.user.results.entry(number).or_insert(UserResult {
+        status: STATUS_PENDING,
+        information: 0,
+    });
     Ok(STATUS_PENDING)
 }
 
 /// The end of a request that nobody waits for.
-pub(super) fn finish_async(cx: &mut Machine, number: u64, irp: Gva<IRP>, status: NTSTATUS, information: u64) {
-    cx.io.user.results.insert(number, UserResult { status, information });
+pub(super) fn finish_async(
+    cx: &mut Machine,
+    number: u64,
+    irp: Gva<IRP>,
+    status: NTSTATUS,
+    information: u64,
+) {
+    cx.io.user.results.insert(
+        number,
+        UserResult {
+            status,
+            information,
+        },
+    );
     cx.io.user.started.remove(&number);
     if let Some(operation) = cx.io.operations.remove(&irp)
         && operation.holds_file
@@ -208,7 +277,10 @@ fn cancel_all(cx: &mut Machine, handle: u64) -> NTSTATUS {
 impl Machine {
     /// A new thread of a process that carries out requests.
     pub fn create_user_thread(&mut self, process: ProcessId) -> Option<ThreadId> {
-        let name = self.processes.get(&process).map_or_else(String::new, |p| p.name.clone());
+        let name = self
+            .processes
+            .get(&process)
+            .map_or_else(String::new, |p| p.name.clone());
         self.create_thread(process, &name, user_thread(process))
     }
 
@@ -217,7 +289,12 @@ impl Machine {
         self.io.user.next += 1;
         let number = self.io.user.next;
         self.trace.event("user", &[u64::from(thread.0), number]);
-        self.io.user.queues.entry(thread).or_default().push_back((number, request));
+        self.io
+            .user
+            .queues
+            .entry(thread)
+            .or_default()
+            .push_back((number, request));
         self.wake(Key::new("user-thread", u64::from(thread.0)));
         number
     }
@@ -236,13 +313,24 @@ impl Machine {
             self.threads.get(&thread).map(|t| &t.state),
             Some(ThreadState::Waiting(Wait::On(key), _)) if key.class == "user-thread"
         );
-        waits && self.io.user.queues.get(&thread).is_none_or(VecDeque::is_empty)
+        waits
+            && self
+                .io
+                .user
+                .queues
+                .get(&thread)
+                .is_none_or(VecDeque::is_empty)
     }
 
     /// Fresh zeroed memory in the user half of a process.
     pub fn user_allocate(&mut self, process: ProcessId, size: u64) -> Option<u64> {
         let cr3 = self.processes.get(&process)?.cr3;
-        let next = self.io.user.next_address.entry(process).or_insert(FIRST_USER_ADDRESS);
+        let next = self
+            .io
+            .user
+            .next_address
+            .entry(process)
+            .or_insert(FIRST_USER_ADDRESS);
         let at = *next;
         let pages = size.div_ceil(PAGE).max(1);
         // A page stays free between buffers, so that overruns are faults.
@@ -257,7 +345,9 @@ impl Machine {
 
     /// Frees what `user_allocate` gave.
     pub fn user_free(&mut self, process: ProcessId, at: u64, size: u64) {
-        let Some(cr3) = self.processes.get(&process).map(|p| p.cr3) else { return };
+        let Some(cr3) = self.processes.get(&process).map(|p| p.cr3) else {
+            return;
+        };
         for i in 0..size.div_ceil(PAGE).max(1) {
             if let Some(frame) = self.memory.unmap(cr3, at + i * PAGE) {
                 self.memory.free_frame(frame);
@@ -270,13 +360,19 @@ impl Machine {
     pub fn user_read(&self, process: ProcessId, at: u64, length: u64) -> Option<Vec<u8>> {
         let cr3 = self.processes.get(&process)?.cr3;
         let mut bytes = vec![0u8; usize::try_from(length).ok().filter(|n| *n <= 1 << 30)?];
-        self.memory.peek_bytes(Some(cr3), Gva::<u8>::new(at), &mut bytes).ok()?;
+        self.memory
+            .peek_bytes(Some(cr3), Gva::<u8>::new(at), &mut bytes)
+            .ok()?;
         Some(bytes)
     }
 
     /// Writes a process's memory. False where it is not mapped.
     pub fn user_write(&mut self, process: ProcessId, at: u64, bytes: &[u8]) -> bool {
-        let Some(cr3) = self.processes.get(&process).map(|p| p.cr3) else { return false };
-        self.memory.poke_bytes(Some(cr3), Gva::<u8>::new(at), bytes).is_ok()
+        let Some(cr3) = self.processes.get(&process).map(|p| p.cr3) else {
+            return false;
+        };
+        self.memory
+            .poke_bytes(Some(cr3), Gva::<u8>::new(at), bytes)
+            .is_ok()
     }
 }

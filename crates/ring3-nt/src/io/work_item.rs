@@ -1,16 +1,14 @@
 //! Work items of devices. Documentation: wdm.h, "Windows Kernel-Mode Work Items".
 
-use ring3_macros::{exports, resumable};
+use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::ex::work_queue::{self, Work};
 use crate::export::argument::Code;
-use crate::flow::Key;
 use crate::layout::{IO_WORKITEM, LIST_ENTRY, WORK_QUEUE_ITEM};
 use crate::machine::finding::Severity;
-use crate::machine::wait::Wait;
 
 const TAG: u32 = u32::from_le_bytes(*b"IoWI");
 
@@ -23,7 +21,10 @@ fn initialize(cx: &mut Machine, item: Gva<IO_WORKITEM>, object: Gva) -> Result<(
 /// Reports an item that goes away while a worker has yet to take it.
 fn check_idle(cx: &mut Machine, item: Gva<IO_WORKITEM>, what: &str) {
     if cx.ex.work.queued(item.raw()).is_some() {
-        let text = format!("the work item {:#x} is {what} while it is in the queue", item.raw());
+        let text = format!(
+            "the work item {:#x} is {what} while it is in the queue",
+            item.raw()
+        );
         cx.report("work-item/freed-queued", Severity::Error, text);
     }
 }
@@ -38,7 +39,10 @@ fn queue(
 ) -> Result<(), Fault> {
     let object = cx.memory.get(item, IO_WORKITEM::IoObject)?;
     if cx.ex.work.queued(item.raw()).is_some() {
-        let text = format!("the work item {:#x} is queued while it is in the queue", item.raw());
+        let text = format!(
+            "the work item {:#x} is queued while it is in the queue",
+            item.raw()
+        );
         cx.report("work-item/queued-twice", Severity::Error, text);
         return Ok(());
     }
@@ -64,29 +68,6 @@ fn queue(
     Ok(())
 }
 
-/// Work of an image that is queued or being run: the items whose routines lie in it.
-fn pending(cx: &Machine, base: u64, size: u32) -> Vec<Work> {
-    let inside = |w: &&Work| w.routine >= base && w.routine - base < u64::from(size);
-    cx.ex.work.pending().filter(inside).cloned().collect()
-}
-
-/// Waits for the work items of a driver's devices: each holds a reference to its device, and the driver stays
-/// as long as its devices do. Items of ExQueueWorkItem hold nothing and are not waited for.
-#[resumable]
-pub fn finish_items(cx: &mut Machine, base: u64, size: u32) {
-    while let Some(work) = pending(cx, base, size).into_iter().find(|w| w.object != 0) {
-        wait!(Wait::On(Key::new("work-done", work.item)));
-    }
-}
-
-/// Reports work items whose routine goes away with the image.
-pub fn report_items_left(cx: &mut Machine, base: u64, size: u32) {
-    for work in pending(cx, base, size) {
-        let text = format!("the work item {:#x} is still queued or running after unload", work.item);
-        cx.report_at("driver/unloaded-with-pending", Severity::Error, text, work.routine);
-    }
-}
-
 /// Routines on the work items of devices.
 pub struct WorkItems;
 
@@ -110,7 +91,10 @@ impl WorkItems {
     fn IoFreeWorkItem(cx: &mut Machine, IoWorkItem: Gva<IO_WORKITEM>) {
         check_idle(cx, IoWorkItem, "freed");
         if !cx.pool_free(IoWorkItem.cast()) {
-            let text = format!("{:#x} is no work item of IoAllocateWorkItem", IoWorkItem.raw());
+            let text = format!(
+                "{:#x} is no work item of IoAllocateWorkItem",
+                IoWorkItem.raw()
+            );
             cx.report("work-item/bad-free", Severity::Error, text);
         }
     }
@@ -118,7 +102,11 @@ impl WorkItems {
     /// Initialises a work item in memory of the driver's own.
     #[page("wdm/nf-wdm-ioinitializeworkitem")]
     #[irql(any)]
-    fn IoInitializeWorkItem(cx: &mut Machine, IoObject: Gva, IoWorkItem: Gva<IO_WORKITEM>) -> Result<(), Fault> {
+    fn IoInitializeWorkItem(
+        cx: &mut Machine,
+        IoObject: Gva,
+        IoWorkItem: Gva<IO_WORKITEM>,
+    ) -> Result<(), Fault> {
         initialize(cx, IoWorkItem, IoObject)
     }
 

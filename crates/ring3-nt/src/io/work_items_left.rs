@@ -13,7 +13,12 @@ use crate::machine::wait::Wait;
 /// The items that code of an image queued or that run in it.
 fn items_of(cx: &Machine, base: u64, size: u32) -> Vec<Work> {
     let inside = |address: u64| address >= base && address - base < u64::from(size);
-    cx.ex.work.pending().filter(|w| inside(w.routine) || inside(w.owner)).cloned().collect()
+    cx.ex
+        .work
+        .pending()
+        .filter(|w| inside(w.routine) || inside(w.owner))
+        .cloned()
+        .collect()
 }
 
 /// Waits until no item with an object is left that belongs to the image.
@@ -21,8 +26,16 @@ fn items_of(cx: &Machine, base: u64, size: u32) -> Vec<Work> {
 pub fn finish_items(cx: &mut Machine, base: u64, size: u32) {
     let left = items_of(cx, base, size);
     if let Some(work) = left.iter().find(|w| w.object != 0) {
-        let text = format!("the work item {:#x} was not done when DriverUnload returned; the system waits", work.item);
-        cx.report_at("driver/work-item-pending", Severity::Note, text, work.owner.wrapping_sub(1));
+        let text = format!(
+            "the work item {:#x} was not done when DriverUnload returned; the system waits",
+            work.item
+        );
+        cx.report_at(
+            "driver/work-item-pending",
+            Severity::Note,
+            text,
+            work.owner.wrapping_sub(1),
+        );
     }
     while items_of(cx, base, size).iter().any(|w| w.object != 0) {
         wait!(Wait::On(DONE));
@@ -32,7 +45,15 @@ pub fn finish_items(cx: &mut Machine, base: u64, size: u32) {
 /// Reports the items that are left when the image of a driver goes away.
 pub fn report_items_left(cx: &mut Machine, base: u64, size: u32) {
     for work in items_of(cx, base, size) {
-        let text = format!("the work item {:#x} is still queued or running after unload", work.item);
-        cx.report_at("driver/work-item-left", Severity::Error, text, work.owner.wrapping_sub(1));
+        let text = format!(
+            "the work item {:#x} is still queued or running after unload",
+            work.item
+        );
+        cx.report_at(
+            "driver/work-item-left",
+            Severity::Error,
+            text,
+            work.owner.wrapping_sub(1),
+        );
     }
 }

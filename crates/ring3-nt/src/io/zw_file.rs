@@ -9,11 +9,12 @@ use super::open::{self, FO_SYNCHRONOUS_IO, Open};
 use crate::Machine;
 use crate::flow::Flow;
 use crate::layout::{
-    DEVICE_OBJECT, DISPATCHER_HEADER, FILE_OBJECT, IO_STATUS_BLOCK, IRP, LARGE_INTEGER, OBJECT_ATTRIBUTES,
-    UNICODE_STRING,
+    DEVICE_OBJECT, DISPATCHER_HEADER, FILE_OBJECT, IO_STATUS_BLOCK, IRP, LARGE_INTEGER,
+    OBJECT_ATTRIBUTES, UNICODE_STRING,
 };
 use crate::ntstatus::{
-    NTSTATUS, STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER, STATUS_OBJECT_TYPE_MISMATCH, STATUS_SUCCESS,
+    NTSTATUS, STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER, STATUS_OBJECT_TYPE_MISMATCH,
+    STATUS_SUCCESS,
 };
 use crate::ob::{Kind, handles};
 
@@ -30,16 +31,27 @@ const USE_POSITION: i64 = -2;
 ///
 /// # Errors
 /// A fault if they cannot be read.
-pub fn path_of(cx: &Machine, attributes: Gva<OBJECT_ATTRIBUTES>) -> Result<Result<String, NTSTATUS>, Fault> {
+pub fn path_of(
+    cx: &Machine,
+    attributes: Gva<OBJECT_ATTRIBUTES>,
+) -> Result<Result<String, NTSTATUS>, Fault> {
     if attributes.is_null() {
         return Ok(Ok(String::new()));
     }
-    let name = read_string(cx, cx.memory.get(attributes, OBJECT_ATTRIBUTES::ObjectName)?)?;
-    let root = cx.memory.get(attributes, OBJECT_ATTRIBUTES::RootDirectory)?.raw();
+    let name = read_string(
+        cx,
+        cx.memory.get(attributes, OBJECT_ATTRIBUTES::ObjectName)?,
+    )?;
+    let root = cx
+        .memory
+        .get(attributes, OBJECT_ATTRIBUTES::RootDirectory)?
+        .raw();
     if root == 0 {
         return Ok(Ok(name));
     }
-    let Some(entry) = handles::find(cx, root) else { return Ok(Err(STATUS_INVALID_HANDLE)) };
+    let Some(entry) = handles::find(cx, root) else {
+        return Ok(Err(STATUS_INVALID_HANDLE));
+    };
     Ok(match cx.ob.objects.get(&entry.object) {
         Some(object) if object.kind == Kind::Directory => Ok(format!("{}\\{name}", object.name)),
         _ => Err(STATUS_OBJECT_TYPE_MISMATCH),
@@ -55,7 +67,12 @@ fn enter_kernel(cx: &mut Machine) -> u8 {
 #[resumable(
     fn on_unwind(&mut self, cx: &mut Machine) { cx.thread_mut().previous_mode = self.mode; }
 )]
-fn zw_create(cx: &mut Machine, out: Gva<u64>, block: Gva<IO_STATUS_BLOCK>, open: Open) -> Result<NTSTATUS, Fault> {
+fn zw_create(
+    cx: &mut Machine,
+    out: Gva<u64>,
+    block: Gva<IO_STATUS_BLOCK>,
+    open: Open,
+) -> Result<NTSTATUS, Fault> {
     let mode: u8 = enter_kernel(cx);
     let status: NTSTATUS = host!(open::create_file(open.clone()));
     cx.thread_mut().previous_mode = mode;
@@ -83,12 +100,28 @@ fn create(
     cx.memory.get(block, IO_STATUS_BLOCK::Information)?;
     let path = match path_of(cx, attributes)? {
         Ok(path) => path,
-        Err(STATUS_OBJECT_TYPE_MISMATCH) => return Ok(Flow::NotModelled("opening a file relative to another file".into())),
+        Err(STATUS_OBJECT_TYPE_MISMATCH) => {
+            return Ok(Flow::NotModelled(
+                "opening a file relative to another file".into(),
+            ));
+        }
         Err(status) => return Ok(Flow::Return(u64::from(status.0))),
     };
-    let kernel_handle = cx.memory.get(attributes, OBJECT_ATTRIBUTES::Attributes)? & OBJ_KERNEL_HANDLE != 0;
+    let kernel_handle =
+        cx.memory.get(attributes, OBJECT_ATTRIBUTES::Attributes)? & OBJ_KERNEL_HANDLE != 0;
     let overlapped = options & FILE_SYNCHRONOUS_IO == 0;
-    Ok(Flow::Become(zw_create(out, block, Open { path, access, share, options, overlapped, kernel_handle })))
+    Ok(Flow::Become(zw_create(
+        out,
+        block,
+        Open {
+            path,
+            access,
+            share,
+            options,
+            overlapped,
+            kernel_handle,
+        },
+    )))
 }
 
 /// The body of the event behind a handle, cleared; null for no handle.
@@ -96,11 +129,17 @@ fn event_of(cx: &mut Machine, handle: u64) -> Result<Result<Gva, NTSTATUS>, Faul
     if handle == 0 {
         return Ok(Ok(Gva::NULL));
     }
-    let Some(entry) = handles::find(cx, handle) else { return Ok(Err(STATUS_INVALID_HANDLE)) };
+    let Some(entry) = handles::find(cx, handle) else {
+        return Ok(Err(STATUS_INVALID_HANDLE));
+    };
     if cx.ob.objects.get(&entry.object).map(|o| &o.kind) != Some(&Kind::Event) {
         return Ok(Err(STATUS_OBJECT_TYPE_MISMATCH));
     }
-    cx.memory.set(Gva::<DISPATCHER_HEADER>::new(entry.object), DISPATCHER_HEADER::SignalState, 0)?;
+    cx.memory.set(
+        Gva::<DISPATCHER_HEADER>::new(entry.object),
+        DISPATCHER_HEADER::SignalState,
+        0,
+    )?;
     Ok(Ok(Gva::new(entry.object)))
 }
 
@@ -129,23 +168,25 @@ fn zw_transfer(
     if let Some(operation) = cx.io.operations.get_mut(&irp) {
         operation.detached = true;
     }
-    let status: NTSTATUS = if cx.memory.get(prepared.file, FILE_OBJECT::Flags)? & FO_SYNCHRONOUS_IO != 0 {
-        if let Some(operation) = cx.io.operations.get_mut(&irp) {
-            operation.detached = false;
-        }
-        let sent: NTSTATUS = host!(file::send_and_wait(prepared.device, irp));
-        let (_, information) = file::reap(cx, irp);
-        cx.memory.set(block, IO_STATUS_BLOCK::Information, information)?;
-        cx.memory.set(block, IO_STATUS_BLOCK::Status, sent)?;
-        if !event.is_null() {
-            crate::ke::dispatcher::signal(cx, event.cast(), 1);
-        }
-        host!(open::release(prepared.file.raw()));
-        sent
-    } else {
-        let sent: NTSTATUS = host!(file::send(prepared.device, irp));
-        sent
-    };
+    let status: NTSTATUS =
+        if cx.memory.get(prepared.file, FILE_OBJECT::Flags)? & FO_SYNCHRONOUS_IO != 0 {
+            if let Some(operation) = cx.io.operations.get_mut(&irp) {
+                operation.detached = false;
+            }
+            let sent: NTSTATUS = host!(file::send_and_wait(prepared.device, irp));
+            let (_, information) = file::reap(cx, irp);
+            cx.memory
+                .set(block, IO_STATUS_BLOCK::Information, information)?;
+            cx.memory.set(block, IO_STATUS_BLOCK::Status, sent)?;
+            if !event.is_null() {
+                crate::ke::dispatcher::signal(cx, event.cast(), 1);
+            }
+            host!(open::release(prepared.file.raw()));
+            sent
+        } else {
+            let sent: NTSTATUS = host!(file::send(prepared.device, irp));
+            sent
+        };
     cx.thread_mut().previous_mode = mode;
     Ok(status)
 }
@@ -161,7 +202,9 @@ fn transfer(
     offset: Gva<LARGE_INTEGER>,
 ) -> Result<Flow, Fault> {
     if !apc.is_null() {
-        return Ok(Flow::NotModelled("file I/O that ends with an APC routine".into()));
+        return Ok(Flow::NotModelled(
+            "file I/O that ends with an APC routine".into(),
+        ));
     }
     cx.memory.get(block, IO_STATUS_BLOCK::Information)?;
     let event = match event_of(cx, event)? {
@@ -170,9 +213,13 @@ fn transfer(
     };
     let mut buffers = buffers;
     if !matches!(buffers.data, Data::Control(_)) {
-        let given: i64 = if offset.is_null() { USE_POSITION } else { cx.memory.read(offset.cast())? };
+        let given: i64 = if offset.is_null() {
+            USE_POSITION
+        } else {
+            cx.memory.read(offset.cast())?
+        };
         buffers.offset = given as u64;
-        if given == USE_POSITION || given == 0xffff_fffe_i64 {
+        if given == USE_POSITION {
             let Some(entry) = handles::find(cx, handle) else {
                 return Ok(Flow::Return(u64::from(STATUS_INVALID_HANDLE.0)));
             };
@@ -198,14 +245,23 @@ fn device_pointer(
     device_out: Gva<u64>,
 ) -> Result<NTSTATUS, Fault> {
     let mode: u8 = enter_kernel(cx);
-    let open = Open { path: path.clone(), access, share: 0, options: FILE_OPEN << 24 | 0x40, overlapped: true, kernel_handle: true };
+    let open = Open {
+        path: path.clone(),
+        access,
+        share: 0,
+        options: FILE_OPEN << 24 | 0x40,
+        overlapped: true,
+        kernel_handle: true,
+    };
     let status: NTSTATUS = host!(open::create_file(open));
     let thread = cx.thread().id;
     let handle = cx.io.user.noted(thread);
     if status.is_success() {
         let file = handles::find(cx, handle).map_or(0, |h| h.object);
         cx.reference_object(file);
-        let device = cx.memory.get(Gva::<FILE_OBJECT>::new(file), FILE_OBJECT::DeviceObject)?;
+        let device = cx
+            .memory
+            .get(Gva::<FILE_OBJECT>::new(file), FILE_OBJECT::DeviceObject)?;
         let top: Gva<DEVICE_OBJECT> = cx.attached_device(device);
         cx.memory.write(file_out, file)?;
         cx.memory.write(device_out, top.raw())?;
@@ -224,7 +280,9 @@ impl KernelFiles {
     #[page("wdm/nf-wdm-zwcreatefile")]
     #[irql(PASSIVE_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("extended attributes, allocation size and file attributes are ignored; IoStatusBlock.Information is always FILE_OPENED")]
+    #[partial(
+        "extended attributes, allocation size and file attributes are ignored; IoStatusBlock.Information is always FILE_OPENED"
+    )]
     fn ZwCreateFile(
         cx: &mut Machine,
         FileHandle: Gva<u64>,
@@ -241,7 +299,15 @@ impl KernelFiles {
     ) -> Result<Flow, Fault> {
         let _ = (AllocationSize, FileAttributes, EaBuffer, EaLength);
         let options = CreateDisposition << 24 | CreateOptions & 0x00ff_ffff;
-        create(cx, FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, ShareAccess, options)
+        create(
+            cx,
+            FileHandle,
+            DesiredAccess,
+            ObjectAttributes,
+            IoStatusBlock,
+            ShareAccess,
+            options,
+        )
     }
 
     /// Opens a file that exists.
@@ -259,7 +325,15 @@ impl KernelFiles {
         OpenOptions: u32,
     ) -> Result<Flow, Fault> {
         let options = FILE_OPEN << 24 | OpenOptions & 0x00ff_ffff;
-        create(cx, FileHandle, DesiredAccess, ObjectAttributes, IoStatusBlock, ShareAccess, options)
+        create(
+            cx,
+            FileHandle,
+            DesiredAccess,
+            ObjectAttributes,
+            IoStatusBlock,
+            ShareAccess,
+            options,
+        )
     }
 
     /// Reads from an open file.
@@ -280,8 +354,21 @@ impl KernelFiles {
         Key: Gva<u32>,
     ) -> Result<Flow, Fault> {
         let _ = (ApcContext, Key);
-        let buffers = Buffers { data: Data::Read, input: (0, 0), output: (Buffer.raw(), Length), offset: 0 };
-        transfer(cx, FileHandle, Event, ApcRoutine, IoStatusBlock, buffers, ByteOffset)
+        let buffers = Buffers {
+            data: Data::Read,
+            input: (0, 0),
+            output: (Buffer.raw(), Length),
+            offset: 0,
+        };
+        transfer(
+            cx,
+            FileHandle,
+            Event,
+            ApcRoutine,
+            IoStatusBlock,
+            buffers,
+            ByteOffset,
+        )
     }
 
     /// Writes to an open file.
@@ -302,8 +389,21 @@ impl KernelFiles {
         Key: Gva<u32>,
     ) -> Result<Flow, Fault> {
         let _ = (ApcContext, Key);
-        let buffers = Buffers { data: Data::Write, input: (Buffer.raw(), Length), output: (0, 0), offset: 0 };
-        transfer(cx, FileHandle, Event, ApcRoutine, IoStatusBlock, buffers, ByteOffset)
+        let buffers = Buffers {
+            data: Data::Write,
+            input: (Buffer.raw(), Length),
+            output: (0, 0),
+            offset: 0,
+        };
+        transfer(
+            cx,
+            FileHandle,
+            Event,
+            ApcRoutine,
+            IoStatusBlock,
+            buffers,
+            ByteOffset,
+        )
     }
 
     /// Sends a control code to a device.
@@ -331,14 +431,24 @@ impl KernelFiles {
             output: (OutputBuffer.raw(), OutputBufferLength),
             offset: 0,
         };
-        transfer(cx, FileHandle, Event, ApcRoutine, IoStatusBlock, buffers, Gva::NULL)
+        transfer(
+            cx,
+            FileHandle,
+            Event,
+            ApcRoutine,
+            IoStatusBlock,
+            buffers,
+            Gva::NULL,
+        )
     }
 
     /// Tells what is known of an open file.
     #[page("wdm/nf-wdm-zwqueryinformationfile")]
     #[irql(PASSIVE_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("only FileAccessInformation and FilePositionInformation; other classes stop the machine")]
+    #[partial(
+        "only FileAccessInformation and FilePositionInformation; other classes stop the machine"
+    )]
     fn ZwQueryInformationFile(
         cx: &mut Machine,
         FileHandle: u64,
@@ -348,7 +458,9 @@ impl KernelFiles {
         FileInformationClass: u32,
     ) -> Result<Flow, Fault> {
         let status = |status: NTSTATUS| Ok(Flow::Return(u64::from(status.0)));
-        let Some(entry) = handles::find(cx, FileHandle) else { return status(STATUS_INVALID_HANDLE) };
+        let Some(entry) = handles::find(cx, FileHandle) else {
+            return status(STATUS_INVALID_HANDLE);
+        };
         if cx.ob.objects.get(&entry.object).map(|o| &o.kind) != Some(&Kind::File) {
             return status(STATUS_OBJECT_TYPE_MISMATCH);
         }
@@ -356,16 +468,28 @@ impl KernelFiles {
             8 => (u64::from(entry.access), 4u32),
             14 => {
                 let file = Gva::<FILE_OBJECT>::new(entry.object);
-                (cx.memory.get(file, FILE_OBJECT::CurrentByteOffset)? as u64, 8)
+                (
+                    cx.memory.get(file, FILE_OBJECT::CurrentByteOffset)? as u64,
+                    8,
+                )
             }
-            class => return Ok(Flow::NotModelled(format!("ZwQueryInformationFile with information class {class}"))),
+            class => {
+                return Ok(Flow::NotModelled(format!(
+                    "ZwQueryInformationFile with information class {class}"
+                )));
+            }
         };
         if Length < size {
             return status(crate::ntstatus::STATUS_INFO_LENGTH_MISMATCH);
         }
-        cx.memory.write_bytes(FileInformation, bytes.to_le_bytes().get(..size as usize).unwrap_or(&[]))?;
-        cx.memory.set(IoStatusBlock, IO_STATUS_BLOCK::Information, u64::from(size))?;
-        cx.memory.set(IoStatusBlock, IO_STATUS_BLOCK::Status, STATUS_SUCCESS)?;
+        cx.memory.write_bytes(
+            FileInformation,
+            bytes.to_le_bytes().get(..size as usize).unwrap_or(&[]),
+        )?;
+        cx.memory
+            .set(IoStatusBlock, IO_STATUS_BLOCK::Information, u64::from(size))?;
+        cx.memory
+            .set(IoStatusBlock, IO_STATUS_BLOCK::Status, STATUS_SUCCESS)?;
         status(STATUS_SUCCESS)
     }
 
@@ -383,6 +507,11 @@ impl KernelFiles {
         let path = read_string(cx, ObjectName)?;
         cx.memory.read(FileObject)?;
         cx.memory.read(DeviceObject)?;
-        Ok(Flow::Become(device_pointer(path, DesiredAccess, FileObject, DeviceObject)))
+        Ok(Flow::Become(device_pointer(
+            path,
+            DesiredAccess,
+            FileObject,
+            DeviceObject,
+        )))
     }
 }

@@ -41,7 +41,9 @@ fn kind_of(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> u8 {
 }
 
 fn state(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> i32 {
-    cx.memory.get(object, DISPATCHER_HEADER::SignalState).unwrap_or(0)
+    cx.memory
+        .get(object, DISPATCHER_HEADER::SignalState)
+        .unwrap_or(0)
 }
 
 fn set_state(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, value: i32) {
@@ -53,7 +55,10 @@ fn set_state(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, value: i32) {
 pub fn is_signalled(cx: &Machine, object: Gva<DISPATCHER_HEADER>, thread: ThreadId) -> bool {
     let signalled = state(cx, object) > 0;
     if kind_of(cx, object) == kind::MUTANT && !signalled {
-        let owner = cx.memory.get(object.cast(), KMUTANT::OwnerThread).unwrap_or(Gva::NULL);
+        let owner = cx
+            .memory
+            .get(object.cast(), KMUTANT::OwnerThread)
+            .unwrap_or(Gva::NULL);
         return owner.raw() == cx.thread_by(thread).object.raw();
     }
     signalled
@@ -97,11 +102,22 @@ pub fn try_satisfy(
         for object in objects {
             abandoned |= consume(cx, *object, thread);
         }
-        return Some(if abandoned { u64::from(STATUS_ABANDONED_WAIT_0.0) } else { 0 });
+        return Some(if abandoned {
+            u64::from(STATUS_ABANDONED_WAIT_0.0)
+        } else {
+            0
+        });
     }
     let at = objects.iter().position(|o| is_signalled(cx, *o, thread))?;
     let abandoned = consume(cx, objects[at], thread);
-    Some(at as u64 + if abandoned { u64::from(STATUS_ABANDONED_WAIT_0.0) } else { 0 })
+    Some(
+        at as u64
+            + if abandoned {
+                u64::from(STATUS_ABANDONED_WAIT_0.0)
+            } else {
+                0
+            },
+    )
 }
 
 /// Threads that wait for this object, in the order in which they began to wait.
@@ -110,7 +126,9 @@ fn waiters(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> Vec<ThreadId> {
         .threads
         .values()
         .filter_map(|t| match &t.state {
-            ThreadState::Waiting(Wait::Objects { objects, .. }, number) if objects.contains(&object) => {
+            ThreadState::Waiting(Wait::Objects { objects, .. }, number)
+                if objects.contains(&object) =>
+            {
                 Some((*number, t.id))
             }
             _ => None,
@@ -140,7 +158,9 @@ pub fn satisfy_waiters(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>) {
         if state(cx, object) <= 0 {
             break;
         }
-        let ThreadState::Waiting(Wait::Objects { objects, all, .. }, _) = cx.thread_by(id).state.clone() else {
+        let ThreadState::Waiting(Wait::Objects { objects, all, .. }, _) =
+            cx.thread_by(id).state.clone()
+        else {
             continue;
         };
         if let Some(result) = try_satisfy(cx, &objects, all, id) {
@@ -157,7 +177,11 @@ impl Machine {
             .values()
             .filter_map(|t| match &t.state {
                 ThreadState::Waiting(wait, _) if wait.due().is_some_and(|due| due <= now) => {
-                    let result = if matches!(wait, Wait::Until(_)) { 0 } else { u64::from(STATUS_TIMEOUT.0) };
+                    let result = if matches!(wait, Wait::Until(_)) {
+                        0
+                    } else {
+                        u64::from(STATUS_TIMEOUT.0)
+                    };
                     Some((t.id, result))
                 }
                 _ => None,

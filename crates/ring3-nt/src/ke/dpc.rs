@@ -28,7 +28,10 @@ pub fn insert(cx: &mut Machine, dpc: Gva<KDPC>, argument1: u64, argument2: u64) 
     let written = cx
         .memory
         .set(dpc, KDPC::SystemArgument1, Gva::new(argument1))
-        .and_then(|()| cx.memory.set(dpc, KDPC::SystemArgument2, Gva::new(argument2)))
+        .and_then(|()| {
+            cx.memory
+                .set(dpc, KDPC::SystemArgument2, Gva::new(argument2))
+        })
         .and_then(|()| cx.memory.set(dpc, KDPC::DpcData, Gva::new(queued)));
     if written.is_err() {
         return false;
@@ -64,7 +67,10 @@ fn next(cx: &mut Machine) -> Option<(u64, [u64; 4])> {
     let context = m.get(dpc, KDPC::DeferredContext).ok()?;
     let argument1 = m.get(dpc, KDPC::SystemArgument1).ok()?;
     let argument2 = m.get(dpc, KDPC::SystemArgument2).ok()?;
-    Some((routine.raw(), [dpc.raw(), context.raw(), argument1.raw(), argument2.raw()]))
+    Some((
+        routine.raw(),
+        [dpc.raw(), context.raw(), argument1.raw(), argument2.raw()],
+    ))
 }
 
 /// Runs the queued DPCs of the current processor until there are none.
@@ -83,7 +89,11 @@ pub fn retire_dpcs(cx: &mut Machine) {
         call!(routine, dpc, context, argument1, argument2);
         let level = cx.irql();
         if level != DISPATCH_LEVEL {
-            cx.report("irql/dpc-changed", Severity::Error, format!("a DPC routine returned at IRQL {level}"));
+            cx.report(
+                "irql/dpc-changed",
+                Severity::Error,
+                format!("a DPC routine returned at IRQL {level}"),
+            );
             cx.set_irql(DISPATCH_LEVEL);
         }
     }

@@ -15,7 +15,13 @@ use crate::layout::{DISPATCHER_HEADER, KDPC, KTIMER};
 const DPC_OBJECT: u8 = 0x13;
 const THREADED_DPC_OBJECT: u8 = 0x18;
 
-fn initialize_dpc(cx: &mut Machine, dpc: Gva<KDPC>, kind: u8, routine: Gva<Code>, context: Gva) -> Result<(), Fault> {
+fn initialize_dpc(
+    cx: &mut Machine,
+    dpc: Gva<KDPC>,
+    kind: u8,
+    routine: Gva<Code>,
+    context: Gva,
+) -> Result<(), Fault> {
     cx.memory.fill(dpc, KDPC::SIZE, 0)?;
     cx.memory.set(dpc, KDPC::Type, kind)?;
     // MediumImportance.
@@ -24,9 +30,16 @@ fn initialize_dpc(cx: &mut Machine, dpc: Gva<KDPC>, kind: u8, routine: Gva<Code>
     cx.memory.set(dpc, KDPC::DeferredContext, context.cast())
 }
 
-fn set_timer(cx: &mut Machine, timer: Gva<KTIMER>, due: i64, period: u32, dpc: Gva<KDPC>) -> Result<bool, Fault> {
+fn set_timer(
+    cx: &mut Machine,
+    timer: Gva<KTIMER>,
+    due: i64,
+    period: u32,
+    dpc: Gva<KDPC>,
+) -> Result<bool, Fault> {
     let due = waiting::due_time(cx, due);
-    cx.memory.set(timer.cast(), DISPATCHER_HEADER::SignalState, 0)?;
+    cx.memory
+        .set(timer.cast(), DISPATCHER_HEADER::SignalState, 0)?;
     DISPATCHER_HEADER::Inserted.write(&mut cx.memory, timer.cast(), 1)?;
     cx.memory.set(timer, KTIMER::Period, period)?;
     cx.memory.set(timer, KTIMER::Dpc, dpc)?;
@@ -62,7 +75,13 @@ impl DpcsAndTimers {
         DeferredRoutine: Gva<Code>,
         DeferredContext: Gva,
     ) -> Result<(), Fault> {
-        initialize_dpc(cx, Dpc, THREADED_DPC_OBJECT, DeferredRoutine, DeferredContext)
+        initialize_dpc(
+            cx,
+            Dpc,
+            THREADED_DPC_OBJECT,
+            DeferredRoutine,
+            DeferredContext,
+        )
     }
 
     /// Queues a DPC; FALSE if it is queued already.
@@ -75,7 +94,12 @@ impl DpcsAndTimers {
         SystemArgument2: Gva,
     ) -> Result<bool, Fault> {
         cx.memory.get(Dpc, KDPC::DeferredRoutine)?;
-        Ok(dpc::insert(cx, Dpc, SystemArgument1.raw(), SystemArgument2.raw()))
+        Ok(dpc::insert(
+            cx,
+            Dpc,
+            SystemArgument1.raw(),
+            SystemArgument2.raw(),
+        ))
     }
 
     /// Takes a DPC off its queue.
@@ -89,7 +113,8 @@ impl DpcsAndTimers {
     #[page("wdm/nf-wdm-kesettargetprocessordpc")]
     #[irql(any)]
     fn KeSetTargetProcessorDpc(cx: &mut Machine, Dpc: Gva<KDPC>, Number: i8) -> Result<(), Fault> {
-        cx.memory.set(Dpc, KDPC::Number, 0x800 + u16::from(Number as u8))
+        cx.memory
+            .set(Dpc, KDPC::Number, 0x800 + u16::from(Number as u8))
     }
 
     /// Chooses where in its queue a DPC goes.
@@ -121,14 +146,23 @@ impl DpcsAndTimers {
     #[irql(..=DISPATCH_LEVEL)]
     fn KeInitializeTimerEx(cx: &mut Machine, Timer: Gva<KTIMER>, Type: u32) -> Result<(), Fault> {
         cx.memory.fill(Timer, KTIMER::SIZE, 0)?;
-        let kind = if Type == 0 { kind::TIMER_NOTIFICATION } else { kind::TIMER_SYNCHRONIZATION };
+        let kind = if Type == 0 {
+            kind::TIMER_NOTIFICATION
+        } else {
+            kind::TIMER_SYNCHRONIZATION
+        };
         initialize_header(cx, Timer.cast(), kind, KTIMER::SIZE, 0)
     }
 
     /// Sets a one-shot timer; TRUE if it was set.
     #[page("wdm/nf-wdm-kesettimer")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn KeSetTimer(cx: &mut Machine, Timer: Gva<KTIMER>, DueTime: i64, Dpc: Gva<KDPC>) -> Result<bool, Fault> {
+    fn KeSetTimer(
+        cx: &mut Machine,
+        Timer: Gva<KTIMER>,
+        DueTime: i64,
+        Dpc: Gva<KDPC>,
+    ) -> Result<bool, Fault> {
         set_timer(cx, Timer, DueTime, 0, Dpc)
     }
 
@@ -173,7 +207,9 @@ impl DpcsAndTimers {
     #[page("wdm/nf-wdm-kereadstatetimer")]
     #[irql(..=DISPATCH_LEVEL)]
     fn KeReadStateTimer(cx: &mut Machine, Timer: Gva<KTIMER>) -> Result<bool, Fault> {
-        let state: i32 = cx.memory.get(Timer.cast(), DISPATCHER_HEADER::SignalState)?;
+        let state: i32 = cx
+            .memory
+            .get(Timer.cast(), DISPATCHER_HEADER::SignalState)?;
         Ok(state != 0)
     }
 }

@@ -19,7 +19,10 @@ pub fn initialize_header(
     cx.memory.set(list, LIST_ENTRY::Flink, list)?;
     cx.memory.set(list, LIST_ENTRY::Blink, list)?;
     // Type, signalling, size in 4-byte units and inserted are one word.
-    cx.memory.write(object.cast::<u32>(), u32::from(kind) | ((size / 4) as u32) << 16)?;
+    cx.memory.write(
+        object.cast::<u32>(),
+        u32::from(kind) | ((size / 4) as u32) << 16,
+    )?;
     cx.memory.set(object, DISPATCHER_HEADER::SignalState, state)
 }
 
@@ -31,8 +34,17 @@ impl Events {
     /// Initialises an event object.
     #[page("wdm/nf-wdm-keinitializeevent")]
     #[irql(any)]
-    fn KeInitializeEvent(cx: &mut Machine, Event: Gva<KEVENT>, Type: u32, State: bool) -> Result<(), Fault> {
-        let kind = if Type == 0 { kind::EVENT_NOTIFICATION } else { kind::EVENT_SYNCHRONIZATION };
+    fn KeInitializeEvent(
+        cx: &mut Machine,
+        Event: Gva<KEVENT>,
+        Type: u32,
+        State: bool,
+    ) -> Result<(), Fault> {
+        let kind = if Type == 0 {
+            kind::EVENT_NOTIFICATION
+        } else {
+            kind::EVENT_SYNCHRONIZATION
+        };
         initialize_header(cx, Event.cast(), kind, KEVENT::SIZE, i32::from(State))
     }
 
@@ -40,9 +52,15 @@ impl Events {
     #[page("wdm/nf-wdm-kesetevent")]
     #[irql(..=DISPATCH_LEVEL)]
     #[partial("the priority increment and Wait are ignored")]
-    fn KeSetEvent(cx: &mut Machine, Event: Gva<KEVENT>, Increment: i32, Wait: bool) -> Result<i32, Fault> {
+    fn KeSetEvent(
+        cx: &mut Machine,
+        Event: Gva<KEVENT>,
+        Increment: i32,
+        Wait: bool,
+    ) -> Result<i32, Fault> {
         let _ = (Increment, Wait);
-        cx.memory.get(Event.cast(), DISPATCHER_HEADER::SignalState)?;
+        cx.memory
+            .get(Event.cast(), DISPATCHER_HEADER::SignalState)?;
         Ok(dispatcher::signal(cx, Event.cast(), 1))
     }
 
@@ -50,15 +68,19 @@ impl Events {
     #[page("wdm/nf-wdm-keclearevent")]
     #[irql(..=DISPATCH_LEVEL)]
     fn KeClearEvent(cx: &mut Machine, Event: Gva<KEVENT>) -> Result<(), Fault> {
-        cx.memory.set(Event.cast(), DISPATCHER_HEADER::SignalState, 0)
+        cx.memory
+            .set(Event.cast(), DISPATCHER_HEADER::SignalState, 0)
     }
 
     /// Sets an event to the not-signalled state and gives its previous state.
     #[page("wdm/nf-wdm-keresetevent")]
     #[irql(..=DISPATCH_LEVEL)]
     fn KeResetEvent(cx: &mut Machine, Event: Gva<KEVENT>) -> Result<i32, Fault> {
-        let before = cx.memory.get(Event.cast(), DISPATCHER_HEADER::SignalState)?;
-        cx.memory.set(Event.cast(), DISPATCHER_HEADER::SignalState, 0)?;
+        let before = cx
+            .memory
+            .get(Event.cast(), DISPATCHER_HEADER::SignalState)?;
+        cx.memory
+            .set(Event.cast(), DISPATCHER_HEADER::SignalState, 0)?;
         Ok(before)
     }
 

@@ -15,14 +15,22 @@ use crate::machine::time::{QPC_FREQUENCY, TICK};
 /// A fault if the thread object cannot be used.
 pub fn region(cx: &mut Machine, special: bool, by: i16) -> Result<(), Fault> {
     let thread = cx.thread().object.cast::<KTHREAD>();
-    let field = if special { KTHREAD::SpecialApcDisable } else { KTHREAD::KernelApcDisable };
+    let field = if special {
+        KTHREAD::SpecialApcDisable
+    } else {
+        KTHREAD::KernelApcDisable
+    };
     let value: i16 = cx.memory.get(thread, field)?;
     cx.memory.set(thread, field, value.wrapping_add(by))
 }
 
 fn disabled(cx: &mut Machine, special: bool) -> Result<bool, Fault> {
     let thread = cx.thread().object.cast::<KTHREAD>();
-    let field = if special { KTHREAD::SpecialApcDisable } else { KTHREAD::KernelApcDisable };
+    let field = if special {
+        KTHREAD::SpecialApcDisable
+    } else {
+        KTHREAD::KernelApcDisable
+    };
     let value: i16 = cx.memory.get(thread, field)?;
     Ok(value != 0)
 }
@@ -144,7 +152,10 @@ impl Levels {
     /// The number of active processors, and their mask.
     #[page("ntddk/nf-ntddk-kequeryactiveprocessorcount")]
     #[irql(any)]
-    fn KeQueryActiveProcessorCount(cx: &mut Machine, ActiveProcessors: Gva<u64>) -> Result<u32, Fault> {
+    fn KeQueryActiveProcessorCount(
+        cx: &mut Machine,
+        ActiveProcessors: Gva<u64>,
+    ) -> Result<u32, Fault> {
         if !ActiveProcessors.is_null() {
             let mask = active_mask(cx);
             cx.memory.write(ActiveProcessors, mask)?;
@@ -157,14 +168,22 @@ impl Levels {
     #[irql(any)]
     fn KeQueryActiveProcessorCountEx(cx: &mut Machine, GroupNumber: u16) -> u32 {
         // ALL_PROCESSOR_GROUPS is 0xffff.
-        if GroupNumber == 0 || GroupNumber == 0xffff { cx.processors.len() as u32 } else { 0 }
+        if GroupNumber == 0 || GroupNumber == 0xffff {
+            cx.processors.len() as u32
+        } else {
+            0
+        }
     }
 
     /// The greatest number of processors that the system could have.
     #[page("ntddk/nf-ntddk-kequerymaximumprocessorcountex")]
     #[irql(any)]
     fn KeQueryMaximumProcessorCountEx(cx: &mut Machine, GroupNumber: u16) -> u32 {
-        if GroupNumber == 0 || GroupNumber == 0xffff { cx.processors.len() as u32 } else { 0 }
+        if GroupNumber == 0 || GroupNumber == 0xffff {
+            cx.processors.len() as u32
+        } else {
+            0
+        }
     }
 
     /// Lets the current thread run on these processors only.
@@ -200,8 +219,14 @@ impl Levels {
     /// Sets the priority of a thread; gives the old one.
     #[page("wdm/nf-wdm-kesetprioritythread")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn KeSetPriorityThread(cx: &mut Machine, Thread: Gva<KTHREAD>, Priority: i32) -> Result<i32, Fault> {
-        let Some(id) = cx.thread_of_object(Thread.raw()).map(|t| t.id) else { return Ok(0) };
+    fn KeSetPriorityThread(
+        cx: &mut Machine,
+        Thread: Gva<KTHREAD>,
+        Priority: i32,
+    ) -> Result<i32, Fault> {
+        let Some(id) = cx.thread_of_object(Thread.raw()).map(|t| t.id) else {
+            return Ok(0);
+        };
         cx.memory.set(Thread, KTHREAD::Priority, Priority as i8)?;
         let thread = cx.thread_by_mut(id);
         let old = thread.priority;
@@ -213,9 +238,13 @@ impl Levels {
     #[page("wdm/nf-wdm-kequeryperformancecounter")]
     #[irql(any)]
     #[hal]
-    fn KeQueryPerformanceCounter(cx: &mut Machine, PerformanceFrequency: Gva<LARGE_INTEGER>) -> Result<u64, Fault> {
+    fn KeQueryPerformanceCounter(
+        cx: &mut Machine,
+        PerformanceFrequency: Gva<LARGE_INTEGER>,
+    ) -> Result<u64, Fault> {
         if !PerformanceFrequency.is_null() {
-            cx.memory.write(PerformanceFrequency.cast(), QPC_FREQUENCY)?;
+            cx.memory
+                .write(PerformanceFrequency.cast(), QPC_FREQUENCY)?;
         }
         // The counter runs at 10 MHz, the unit of the clock.
         Ok(cx.clock.now())
@@ -240,7 +269,10 @@ impl Levels {
     /// The system time, exact.
     #[page("wdm/nf-wdm-kequerysystemtimeprecise")]
     #[irql(any)]
-    fn KeQuerySystemTimePrecise(cx: &mut Machine, CurrentTime: Gva<LARGE_INTEGER>) -> Result<(), Fault> {
+    fn KeQuerySystemTimePrecise(
+        cx: &mut Machine,
+        CurrentTime: Gva<LARGE_INTEGER>,
+    ) -> Result<(), Fault> {
         let now = cx.clock.system();
         cx.memory.write(CurrentTime.cast(), now)
     }
@@ -266,7 +298,12 @@ impl Levels {
         BugCheckParameter4: u64,
     ) -> Flow {
         let _ = &cx;
-        let parameters = [BugCheckParameter1, BugCheckParameter2, BugCheckParameter3, BugCheckParameter4];
+        let parameters = [
+            BugCheckParameter1,
+            BugCheckParameter2,
+            BugCheckParameter3,
+            BugCheckParameter4,
+        ];
         Flow::Bugcheck(BugCheckCode, parameters)
     }
 

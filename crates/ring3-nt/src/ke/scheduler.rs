@@ -5,12 +5,12 @@ use ring3_memory::Gva;
 use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Key, Until};
+use crate::ke::dispatcher;
 use crate::layout::{KPCR, KPRCB, KTHREAD};
 use crate::machine::context::ThreadContext;
 use crate::machine::decide::Choice;
 use crate::machine::thread::{Frame, ThreadId, ThreadState};
 use crate::machine::time::QUANTUM;
-use crate::ke::dispatcher;
 
 /// `KTHREAD.State` values: the KTHREAD_STATE enumeration of the 19041 symbols.
 mod kthread_state {
@@ -39,8 +39,10 @@ impl Machine {
         let ready = self.ready_for(processor);
         let first = *ready.first()?;
         let priority = self.thread_by(first).priority;
-        let equals: Vec<_> =
-            ready.into_iter().take_while(|id| self.thread_by(*id).priority == priority).collect();
+        let equals: Vec<_> = ready
+            .into_iter()
+            .take_while(|id| self.thread_by(*id).priority == priority)
+            .collect();
         let answer = self.decide(Choice::Thread, equals.len() as u32) as usize;
         equals.get(answer).copied().or(Some(first))
     }
@@ -55,7 +57,9 @@ impl Machine {
             let running = p.current;
             let idle = running == p.idle;
             let priority = self.thread_by(running).priority;
-            let Some(best) = self.ready_for(n).first().copied() else { continue };
+            let Some(best) = self.ready_for(n).first().copied() else {
+                continue;
+            };
             if idle || self.thread_by(best).priority > priority {
                 let Some(next) = self.pick(n) else { continue };
                 self.switch(n, next);
@@ -66,7 +70,9 @@ impl Machine {
     /// At the end of its quantum a thread yields to an equal.
     pub(crate) fn rotate_equals(&mut self) {
         let n = self.current;
-        if std::mem::take(&mut self.processors[n].must_yield) && self.processors[n].irql() < DISPATCH_LEVEL {
+        if std::mem::take(&mut self.processors[n].must_yield)
+            && self.processors[n].irql() < DISPATCH_LEVEL
+        {
             let next = self.pick(n).unwrap_or(self.processors[n].idle);
             self.switch(n, next);
             return;
@@ -105,7 +111,9 @@ impl Machine {
             thread.state = ThreadState::Ready;
             thread.ready_since = since;
             let object = thread.object;
-            let _ = self.memory.set(object.cast(), KTHREAD::State, kthread_state::READY);
+            let _ = self
+                .memory
+                .set(object.cast(), KTHREAD::State, kthread_state::READY);
         }
         self.load_thread(n, next);
     }
@@ -133,7 +141,9 @@ impl Machine {
         let prcb = processor.kpcr.at(KPCR::Prcb);
         let _ = self.memory.set(prcb, KPRCB::CurrentThread, object.cast());
         let _ = self.memory.set(prcb, KPRCB::RspBase, stack_base);
-        let _ = self.memory.set(object.cast(), KTHREAD::State, kthread_state::RUNNING);
+        let _ = self
+            .memory
+            .set(object.cast(), KTHREAD::State, kthread_state::RUNNING);
         if before != next {
             self.trace.event("switch", &[n as u64, u64::from(next.0)]);
             if self.trace.set.thread {
@@ -150,7 +160,8 @@ impl Machine {
         self.processor_mut().cpu.cr3 = cr3;
         let context = self.memory.context();
         if context.cr3 != cr3 {
-            self.memory.set_context(ring3_memory::Context { cr3, ..context });
+            self.memory
+                .set_context(ring3_memory::Context { cr3, ..context });
         }
     }
 
@@ -175,9 +186,14 @@ impl Machine {
     pub(crate) fn holds(&self, until: &Until) -> bool {
         match until {
             Until::Zero(word) => self.memory.peek::<u64>(*word).unwrap_or(0) == 0,
-            Until::MaskedZero(word, mask) => self.memory.peek::<u32>(*word).unwrap_or(0) & mask == 0,
+            Until::MaskedZero(word, mask) => {
+                self.memory.peek::<u32>(*word).unwrap_or(0) & mask == 0
+            }
             Until::Time(due) => self.clock.now() >= *due,
-            Until::DpcsDrained => self.processors.iter().all(|p| p.dpcs.is_empty() && !p.dpc_active),
+            Until::DpcsDrained => self
+                .processors
+                .iter()
+                .all(|p| p.dpcs.is_empty() && !p.dpc_active),
         }
     }
 

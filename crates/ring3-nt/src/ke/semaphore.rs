@@ -24,7 +24,13 @@ impl Semaphores {
         Count: i32,
         Limit: i32,
     ) -> Result<(), Fault> {
-        initialize_header(cx, Semaphore.cast(), kind::SEMAPHORE, KSEMAPHORE::SIZE, Count)?;
+        initialize_header(
+            cx,
+            Semaphore.cast(),
+            kind::SEMAPHORE,
+            KSEMAPHORE::SIZE,
+            Count,
+        )?;
         cx.memory.set(Semaphore, KSEMAPHORE::Limit, Limit)
     }
 
@@ -44,18 +50,23 @@ impl Semaphores {
         let header = Semaphore.cast::<DISPATCHER_HEADER>();
         let before: i32 = cx.memory.get(header, DISPATCHER_HEADER::SignalState)?;
         let limit: i32 = cx.memory.get(Semaphore, KSEMAPHORE::Limit)?;
-        let after = before.checked_add(Adjustment).filter(|n| *n <= limit && *n >= before);
+        let after = before
+            .checked_add(Adjustment)
+            .filter(|n| *n <= limit && *n >= before);
         let Some(after) = after else {
             return Ok(Flow::Raise(Exception::new(STATUS_SEMAPHORE_LIMIT_EXCEEDED)));
         };
-        Ok(Flow::Return(dispatcher::signal(cx, header, after) as u32 as u64))
+        Ok(Flow::Return(
+            dispatcher::signal(cx, header, after) as u32 as u64
+        ))
     }
 
     /// Gives the current count of a semaphore.
     #[page("wdm/nf-wdm-kereadstatesemaphore")]
     #[irql(any)]
     fn KeReadStateSemaphore(cx: &mut Machine, Semaphore: Gva<KSEMAPHORE>) -> Result<i32, Fault> {
-        cx.memory.get(Semaphore.cast(), DISPATCHER_HEADER::SignalState)
+        cx.memory
+            .get(Semaphore.cast(), DISPATCHER_HEADER::SignalState)
     }
 
     /// Initialises a mutex.

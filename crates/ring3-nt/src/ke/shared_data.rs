@@ -9,8 +9,14 @@ use crate::layout::KUSER_SHARED_DATA;
 pub const ADDRESS: u64 = 0xffff_f780_0000_0000;
 
 /// A KSYSTEM_TIME is read as low part and two equal high parts.
-fn write_time(cx: &mut Machine, field: Field<KUSER_SHARED_DATA, crate::layout::KSYSTEM_TIME>, value: u64) {
-    let at = Gva::<KUSER_SHARED_DATA>::new(ADDRESS).at(field).cast::<u32>();
+fn write_time(
+    cx: &mut Machine,
+    field: Field<KUSER_SHARED_DATA, crate::layout::KSYSTEM_TIME>,
+    value: u64,
+) {
+    let at = Gva::<KUSER_SHARED_DATA>::new(ADDRESS)
+        .at(field)
+        .cast::<u32>();
     let high = (value >> 32) as u32;
     let _ = cx.memory.write(at.add(2), high);
     let _ = cx.memory.write(at, value as u32);
@@ -41,7 +47,11 @@ pub fn initialize(cx: &mut Machine) {
     let _ = m.set(base, KUSER_SHARED_DATA::NtProductType, 1i32);
     let _ = m.set(base, KUSER_SHARED_DATA::ProductTypeIsValid, 1u8);
     let _ = m.set(base, KUSER_SHARED_DATA::TickCountMultiplier, 0x0fa0_0000u32);
-    let _ = m.set(base, KUSER_SHARED_DATA::QpcFrequency, crate::machine::time::QPC_FREQUENCY as i64);
+    let _ = m.set(
+        base,
+        KUSER_SHARED_DATA::QpcFrequency,
+        crate::machine::time::QPC_FREQUENCY as i64,
+    );
     // PF_*_AVAILABLE of winnt.h that hold for this processor: MMX 3 is absent with x87; COMPARE_EXCHANGE
     // DOUBLE 2, XMMI 6, RDTSC 8, PAE 9, XMMI64 10, NX 12, SSE3 13, COMPARE_EXCHANGE128 14, RDRAND 28,
     // RDTSCP 32, SSSE3 36, SSE4_1 37, SSE4_2 38.

@@ -17,7 +17,10 @@ use crate::machine::finding::Severity;
 pub fn acquire(cx: &mut Machine, lock: Gva<u64>, result: u64) -> Result<u64, Fault> {
     let processor = cx.current as u64;
     if cx.memory.read(lock)? != 0 && cx.ke.lock_owners.get(&lock.raw()) == Some(&processor) {
-        let text = format!("the spin lock {:#x} is acquired by the processor that holds it: a deadlock", lock.raw());
+        let text = format!(
+            "the spin lock {:#x} is acquired by the processor that holds it: a deadlock",
+            lock.raw()
+        );
         cx.report("lock/recursive-spin-lock", Severity::Error, text);
     }
     while cx.memory.read(lock)? != 0 {
@@ -32,7 +35,10 @@ pub fn acquire(cx: &mut Machine, lock: Gva<u64>, result: u64) -> Result<u64, Fau
 /// Frees a lock.
 fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
     if cx.memory.read(lock)? == 0 {
-        let text = format!("the spin lock {:#x} is released but nobody holds it", lock.raw());
+        let text = format!(
+            "the spin lock {:#x} is released but nobody holds it",
+            lock.raw()
+        );
         cx.report("lock/not-held", Severity::Error, text);
     }
     cx.ke.lock_owners.remove(&lock.raw());
@@ -96,7 +102,10 @@ impl SpinLocks {
     /// Acquires a spin lock if it is free.
     #[page("wdm/nf-wdm-ketrytoacquirespinlockatdpclevel")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn KeTryToAcquireSpinLockAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<bool, Fault> {
+    fn KeTryToAcquireSpinLockAtDpcLevel(
+        cx: &mut Machine,
+        SpinLock: Gva<u64>,
+    ) -> Result<bool, Fault> {
         if cx.memory.read(SpinLock)? != 0 {
             return Ok(false);
         }
@@ -118,7 +127,9 @@ impl SpinLocks {
     #[irql(..=DISPATCH_LEVEL)]
     #[hal]
     #[returns(())]
-    #[assumed("waiters are served in the order in which they are scheduled, not strictly first come first served")]
+    #[assumed(
+        "waiters are served in the order in which they are scheduled, not strictly first come first served"
+    )]
     fn KeAcquireInStackQueuedSpinLock(
         cx: &mut Machine,
         SpinLock: Gva<u64>,
@@ -128,7 +139,8 @@ impl SpinLocks {
         cx.memory.set(queue, KSPIN_LOCK_QUEUE::Next, Gva::NULL)?;
         cx.memory.set(queue, KSPIN_LOCK_QUEUE::Lock, SpinLock)?;
         let old = cx.irql();
-        cx.memory.set(LockHandle, KLOCK_QUEUE_HANDLE::OldIrql, old)?;
+        cx.memory
+            .set(LockHandle, KLOCK_QUEUE_HANDLE::OldIrql, old)?;
         raise_and_acquire(cx, SpinLock)
     }
 
@@ -136,7 +148,10 @@ impl SpinLocks {
     #[page("wdm/nf-wdm-kereleaseinstackqueuedspinlock")]
     #[irql(DISPATCH_LEVEL)]
     #[hal]
-    fn KeReleaseInStackQueuedSpinLock(cx: &mut Machine, LockHandle: Gva<KLOCK_QUEUE_HANDLE>) -> Result<(), Fault> {
+    fn KeReleaseInStackQueuedSpinLock(
+        cx: &mut Machine,
+        LockHandle: Gva<KLOCK_QUEUE_HANDLE>,
+    ) -> Result<(), Fault> {
         let queue = LockHandle.at(KLOCK_QUEUE_HANDLE::LockQueue);
         let lock = cx.memory.get(queue, KSPIN_LOCK_QUEUE::Lock)?;
         let old = cx.memory.get(LockHandle, KLOCK_QUEUE_HANDLE::OldIrql)?;

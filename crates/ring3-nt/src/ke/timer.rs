@@ -26,7 +26,11 @@ impl Timers {
 
     /// Takes a timer off. True if it was set.
     pub fn cancel(&mut self, timer: Gva<KTIMER>) -> bool {
-        let key = self.queue.iter().find(|(_, t)| **t == timer).map(|(k, _)| *k);
+        let key = self
+            .queue
+            .iter()
+            .find(|(_, t)| **t == timer)
+            .map(|(k, _)| *k);
         key.is_some_and(|k| self.queue.remove(&k).is_some())
     }
 
@@ -72,7 +76,9 @@ impl Machine {
 
     fn expire(&mut self, timer: Gva<KTIMER>, due: u64) {
         self.trace.event("timer", &[timer.raw()]);
-        let Ok(period) = self.memory.get(timer, KTIMER::Period) else { return };
+        let Ok(period) = self.memory.get(timer, KTIMER::Period) else {
+            return;
+        };
         if period != 0 {
             self.ke.timers.set(timer, due + u64::from(period) * 10_000);
         } else {

@@ -44,7 +44,11 @@ pub fn timeout(cx: &Machine, pointer: Gva<LARGE_INTEGER>) -> Result<Timeout, Fau
         return Ok(Timeout::Never);
     }
     let value: i64 = cx.memory.read(pointer.cast())?;
-    Ok(if value == 0 { Timeout::Zero } else { Timeout::Due(due_time(cx, value)) })
+    Ok(if value == 0 {
+        Timeout::Zero
+    } else {
+        Timeout::Due(due_time(cx, value))
+    })
 }
 
 /// Waits for objects, as the current thread.
@@ -66,12 +70,24 @@ pub fn wait(
     };
     if cx.irql() >= DISPATCH_LEVEL {
         let level = cx.irql();
-        cx.report("irql/wait", Severity::Error, format!("a wait that must block at IRQL {level}"));
+        cx.report(
+            "irql/wait",
+            Severity::Error,
+            format!("a wait that must block at IRQL {level}"),
+        );
         // Windows would switch threads at DISPATCH_LEVEL: ATTEMPTED_SWITCH_FROM_DPC.
         let thread = cx.thread().object.raw();
         return Flow::Bugcheck(0xb8, [thread, 0, 0, 0]);
     }
-    Flow::Wait(Wait::Objects { objects, all, alertable, due }, Box::new(Pass))
+    Flow::Wait(
+        Wait::Objects {
+            objects,
+            all,
+            alertable,
+            due,
+        },
+        Box::new(Pass),
+    )
 }
 
 /// Routines that wait.
@@ -155,7 +171,9 @@ impl Waiting {
     #[returns(())]
     fn KeStallExecutionProcessor(cx: &mut Machine, MicroSeconds: u32) -> Flow {
         if MicroSeconds > 50 {
-            let text = format!("KeStallExecutionProcessor for {MicroSeconds} µs; its documentation asks for at most 50");
+            let text = format!(
+                "KeStallExecutionProcessor for {MicroSeconds} µs; its documentation asks for at most 50"
+            );
             cx.report("time/long-stall", Severity::Warning, text);
         }
         let due = cx.clock.now() + u64::from(MicroSeconds) * 10;

@@ -43,7 +43,11 @@ impl Machine {
                         self.return_to_guest(site.rsp, value);
                         return;
                     };
-                    site = Site { rsp: frame.rsp, stub: frame.stub, export: frame.export };
+                    site = Site {
+                        rsp: frame.rsp,
+                        stub: frame.stub,
+                        export: frame.export,
+                    };
                     flow = frame.kont.resume(self, value);
                 }
                 Flow::Jump(routine, args) => {
@@ -60,7 +64,8 @@ impl Machine {
                     let rsp = site.rsp.wrapping_sub(HOST_FRAME);
                     let mut written = Ok(());
                     for (i, value) in args.as_slice().iter().enumerate().skip(4) {
-                        written = written.and(self.memory.write(Gva::new(rsp + 8 * i as u64), *value));
+                        written =
+                            written.and(self.memory.write(Gva::new(rsp + 8 * i as u64), *value));
                     }
                     written = written.and(self.memory.write(Gva::new(rsp - 8), site.stub + MARKER));
                     if let Err(fault) = written {
@@ -80,7 +85,11 @@ impl Machine {
                         self.stack_fault(fault);
                         return;
                     }
-                    site = Site { rsp, stub: self.stubs.host_call, export: None };
+                    site = Site {
+                        rsp,
+                        stub: self.stubs.host_call,
+                        export: None,
+                    };
                     flow = callee.resume(self, 0);
                 }
                 Flow::Wait(wait, then) => {
@@ -123,7 +132,12 @@ impl Machine {
 
     /// Puts a continuation on the current thread.
     fn push_frame(&mut self, kont: Kont, site: &Site) {
-        let frame = Frame { kont, rsp: site.rsp, stub: site.stub, export: site.export };
+        let frame = Frame {
+            kont,
+            rsp: site.rsp,
+            stub: site.stub,
+            export: site.export,
+        };
         self.thread_mut().frames.push(frame);
     }
 
@@ -201,8 +215,14 @@ impl Machine {
         match target {
             Target::Export(number) => {
                 let call = Call::of_current(self, number as usize);
-                let site = Site { rsp, stub, export: Some(number) };
-                let Some(export) = self.exports.get(number as usize) else { return };
+                let site = Site {
+                    rsp,
+                    stub,
+                    export: Some(number),
+                };
+                let Some(export) = self.exports.get(number as usize) else {
+                    return;
+                };
                 self.count_call(number);
                 self.check_irql(export, &call);
                 self.trace_call(export, &call);
@@ -210,7 +230,13 @@ impl Machine {
                 let flow = (export.call)(self, &call);
                 if matches!(flow, Flow::Return(_)) {
                     self.trace_flat(export, &call, &flow);
-                    self.apply(flow, Site { export: None, ..site });
+                    self.apply(
+                        flow,
+                        Site {
+                            export: None,
+                            ..site
+                        },
+                    );
                 } else {
                     self.trace_open(export, &call);
                     self.apply(flow, site);
@@ -224,7 +250,14 @@ impl Machine {
             }
             Target::Special(name) => match crate::io::private::call(self, name) {
                 Some(flow) => {
-                    self.apply(flow, Site { rsp, stub, export: None });
+                    self.apply(
+                        flow,
+                        Site {
+                            rsp,
+                            stub,
+                            export: None,
+                        },
+                    );
                     self.after_host_call();
                 }
                 None => self.hardware_exception(6, 0, 0),
@@ -251,11 +284,17 @@ impl Machine {
             self.report(
                 "stack/unbalanced-return",
                 super::finding::Severity::Error,
-                format!("a routine of the driver returned with rsp {rsp:#x}, expected {expected:#x}"),
+                format!(
+                    "a routine of the driver returned with rsp {rsp:#x}, expected {expected:#x}"
+                ),
             );
         }
         self.processor_mut().cpu.icount += 1;
-        let site = Site { rsp: frame.rsp, stub: frame.stub, export: frame.export };
+        let site = Site {
+            rsp: frame.rsp,
+            stub: frame.stub,
+            export: frame.export,
+        };
         let at = frame.kont.at();
         let flow = frame.kont.resume(self, rax);
         self.apply(flow, site);
@@ -270,7 +309,10 @@ impl Machine {
         let crossed: Vec<Frame> = {
             let (low, high) = (self.thread().stack_limit, self.thread().stack_base);
             let frames = &mut self.thread_mut().frames;
-            let keep = frames.iter().take_while(|f| f.rsp > rsp || f.rsp < low || f.rsp > high).count();
+            let keep = frames
+                .iter()
+                .take_while(|f| f.rsp > rsp || f.rsp < low || f.rsp > high)
+                .count();
             frames.split_off(keep)
         };
         for mut frame in crossed.into_iter().rev() {
@@ -299,7 +341,10 @@ impl Machine {
                 return Flow::Return(0);
             }
             Fault::Device { pa, .. } => {
-                return Flow::NotModelled(format!("access to physical address {:#x}, where no device is", pa.0));
+                return Flow::NotModelled(format!(
+                    "access to physical address {:#x}, where no device is",
+                    pa.0
+                ));
             }
         };
         self.page_fault(va, access, self.processor().cpu.rip)
@@ -342,7 +387,11 @@ impl Machine {
     fn not_modelled(&mut self, what: String, rsp: u64) {
         let caller = self.memory.read(Gva::<u64>::new(rsp)).unwrap_or(0);
         let place = self.return_place(caller);
-        self.stop =
-            Some(Stop::NotModelled { what, caller: place, arguments: Vec::new(), stack: self.stack_trace() });
+        self.stop = Some(Stop::NotModelled {
+            what,
+            caller: place,
+            arguments: Vec::new(),
+            stack: self.stack_trace(),
+        });
     }
 }

@@ -36,7 +36,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { ram: 128 << 20, processors: 1, seed: 0, trace: TraceSet::default(), budget: 2_000_000_000 }
+        Self {
+            ram: 128 << 20,
+            processors: 1,
+            seed: 0,
+            trace: TraceSet::default(),
+            budget: 2_000_000_000,
+        }
     }
 }
 
@@ -52,7 +58,13 @@ impl Machine {
         let mut memory = Memory::new(config.ram);
         let cr3 = memory.new_address_space(None).unwrap_or(0);
         crate::mm::self_map::install(&mut memory, cr3);
-        memory.set_context(Context { cr3, wp: true, nxe: true, smep: true, smap: false });
+        memory.set_context(Context {
+            cr3,
+            wp: true,
+            nxe: true,
+            smep: true,
+            smap: false,
+        });
         let mut machine = Self {
             memory,
             build: &WIN10_2004,
@@ -107,14 +119,20 @@ impl Machine {
     }
 
     fn map_shared_data(&mut self, cr3: u64) {
-        let Some(frame) = self.memory.alloc_frame() else { return };
-        let _ = self.memory.map(cr3, crate::ke::shared_data::ADDRESS, frame, space::data());
+        let Some(frame) = self.memory.alloc_frame() else {
+            return;
+        };
+        let _ = self
+            .memory
+            .map(cr3, crate::ke::shared_data::ADDRESS, frame, space::data());
         crate::ke::shared_data::initialize(self);
     }
 
     /// A zeroed kernel object that lives as long as the machine.
     fn allocate_object<T>(&mut self, size: u64) -> Gva<T> {
-        self.allocate_pages(Region::Objects, size.div_ceil(PAGE), space::data()).unwrap_or(Gva::NULL).cast()
+        self.allocate_pages(Region::Objects, size.div_ceil(PAGE), space::data())
+            .unwrap_or(Gva::NULL)
+            .cast()
     }
 
     fn create_process_with(&mut self, name: &str, cr3: u64) -> ProcessId {
@@ -127,11 +145,24 @@ impl Machine {
             *slot = byte;
         }
         let m = &mut self.memory;
-        let _ = m.set(process.cast(), crate::layout::DISPATCHER_HEADER::Type, crate::ke::dispatcher::kind::PROCESS);
+        let _ = m.set(
+            process.cast(),
+            crate::layout::DISPATCHER_HEADER::Type,
+            crate::ke::dispatcher::kind::PROCESS,
+        );
         let _ = m.set(process, KPROCESS::DirectoryTableBase, cr3);
         let _ = m.set(object, EPROCESS::UniqueProcessId, Gva::new(id.guest()));
         let _ = m.set(object, EPROCESS::ImageFileName, file_name);
-        self.processes.insert(id, Process { id, object, cr3, name: name.to_owned(), exited: false });
+        self.processes.insert(
+            id,
+            Process {
+                id,
+                object,
+                cr3,
+                name: name.to_owned(),
+                exited: false,
+            },
+        );
         id
     }
 
@@ -186,11 +217,21 @@ impl Machine {
 }
 
 /// A new thread that starts with `start` when it is first scheduled.
-pub(super) fn create_thread(cx: &mut Machine, process: ProcessId, name: &str, start: Kont) -> Option<ThreadId> {
+pub(super) fn create_thread(
+    cx: &mut Machine,
+    process: ProcessId,
+    name: &str,
+    start: Kont,
+) -> Option<ThreadId> {
     Some(create_thread_at(cx, process, name, Some(start)))
 }
 
-fn create_thread_at(cx: &mut Machine, process: ProcessId, name: &str, start: Option<Kont>) -> ThreadId {
+fn create_thread_at(
+    cx: &mut Machine,
+    process: ProcessId,
+    name: &str,
+    start: Option<Kont>,
+) -> ThreadId {
     let id = ThreadId(cx.next_thread);
     cx.next_thread += 1;
     let object: Gva<ETHREAD> = cx.allocate_object(ETHREAD::SIZE);
@@ -201,18 +242,34 @@ fn create_thread_at(cx: &mut Machine, process: ProcessId, name: &str, start: Opt
     let stack_base = stack + STACK_PAGES * PAGE;
     // The outermost return address is 0: unwinders stop there.
     let rsp = stack_base - 0x28;
-    let stub = if start.is_some() { cx.stubs.thread_start } else { cx.stubs.idle };
+    let stub = if start.is_some() {
+        cx.stubs.thread_start
+    } else {
+        cx.stubs.idle
+    };
     let context = ThreadContext::kernel(stub + super::apply::MARKER, rsp - HOST_FRAME);
     let process_object = cx.processes.get(&process).map_or(Gva::NULL, |p| p.object);
     let thread = object.cast::<KTHREAD>();
     let m = &mut cx.memory;
-    let _ = m.set(thread.cast(), crate::layout::DISPATCHER_HEADER::Type, crate::ke::dispatcher::kind::THREAD);
+    let _ = m.set(
+        thread.cast(),
+        crate::layout::DISPATCHER_HEADER::Type,
+        crate::ke::dispatcher::kind::THREAD,
+    );
     let _ = m.set(thread, KTHREAD::InitialStack, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackBase, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackLimit, Gva::new(stack));
     let _ = m.set(thread, KTHREAD::Process, process_object.cast());
-    let _ = m.set(object.at(ETHREAD::Cid), CLIENT_ID::UniqueProcess, Gva::new(process.guest()));
-    let _ = m.set(object.at(ETHREAD::Cid), CLIENT_ID::UniqueThread, Gva::new(id.guest()));
+    let _ = m.set(
+        object.at(ETHREAD::Cid),
+        CLIENT_ID::UniqueProcess,
+        Gva::new(process.guest()),
+    );
+    let _ = m.set(
+        object.at(ETHREAD::Cid),
+        CLIENT_ID::UniqueThread,
+        Gva::new(id.guest()),
+    );
     let since = cx.next_wait_number();
     let affinity = u64::MAX;
     cx.threads.insert(
@@ -225,7 +282,12 @@ fn create_thread_at(cx: &mut Machine, process: ProcessId, name: &str, start: Opt
             name: name.to_owned(),
             frames: start
                 .into_iter()
-                .map(|kont| Frame { kont, rsp, stub, export: None })
+                .map(|kont| Frame {
+                    kont,
+                    rsp,
+                    stub,
+                    export: None,
+                })
                 .collect(),
             context: Box::new(context),
             state: ThreadState::Ready,

@@ -54,7 +54,11 @@ impl Seeded {
     /// A decider for this seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { seed, state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d, turn: 0 }
+        Self {
+            seed,
+            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d,
+            turn: 0,
+        }
     }
 
     /// SplitMix64: the published generator.
@@ -98,7 +102,11 @@ impl Scripted {
     /// Plays `script`, then asks `then`.
     #[must_use]
     pub fn new(script: Vec<Decision>, then: Box<dyn Decider>) -> Self {
-        Self { script, at: 0, then }
+        Self {
+            script,
+            at: 0,
+            then,
+        }
     }
 }
 
@@ -113,7 +121,11 @@ impl Decider for Scripted {
         }
     }
     fn boxed(&self) -> Box<dyn Decider> {
-        Box::new(Self { script: self.script.clone(), at: self.at, then: self.then.boxed() })
+        Box::new(Self {
+            script: self.script.clone(),
+            at: self.at,
+            then: self.then.boxed(),
+        })
     }
 }
 

@@ -13,11 +13,11 @@ use super::thread::{Frame, HOST_FRAME};
 use crate::flow::{Exception, Flow};
 use crate::layout::EXCEPTION_RECORD;
 use crate::ntstatus::{
-    NTSTATUS, STATUS_ACCESS_VIOLATION, STATUS_ARRAY_BOUNDS_EXCEEDED, STATUS_ASSERTION_FAILURE, STATUS_BREAKPOINT,
-    STATUS_DATATYPE_MISALIGNMENT, STATUS_FLOAT_DENORMAL_OPERAND, STATUS_FLOAT_DIVIDE_BY_ZERO,
-    STATUS_FLOAT_INEXACT_RESULT, STATUS_FLOAT_INVALID_OPERATION, STATUS_FLOAT_OVERFLOW, STATUS_FLOAT_UNDERFLOW,
-    STATUS_ILLEGAL_INSTRUCTION, STATUS_INTEGER_DIVIDE_BY_ZERO, STATUS_INTEGER_OVERFLOW, STATUS_SINGLE_STEP,
-    STATUS_UNWIND,
+    NTSTATUS, STATUS_ACCESS_VIOLATION, STATUS_ARRAY_BOUNDS_EXCEEDED, STATUS_ASSERTION_FAILURE,
+    STATUS_BREAKPOINT, STATUS_DATATYPE_MISALIGNMENT, STATUS_FLOAT_DENORMAL_OPERAND,
+    STATUS_FLOAT_DIVIDE_BY_ZERO, STATUS_FLOAT_INEXACT_RESULT, STATUS_FLOAT_INVALID_OPERATION,
+    STATUS_FLOAT_OVERFLOW, STATUS_FLOAT_UNDERFLOW, STATUS_ILLEGAL_INSTRUCTION,
+    STATUS_INTEGER_DIVIDE_BY_ZERO, STATUS_INTEGER_OVERFLOW, STATUS_SINGLE_STEP, STATUS_UNWIND,
 };
 use crate::rtl::exception::area::Area;
 use crate::rtl::exception::dispatch::dispatch_exception;
@@ -47,14 +47,22 @@ fn float_status(mxcsr: u32) -> NTSTATUS {
 impl Machine {
     /// A host routine raises at its call site: what runs now, and where.
     pub(crate) fn raise_at(&mut self, exception: Exception, site: &Site) -> (Flow, Site) {
-        let raise = Dispatch::Raise { exception, chained: Gva::NULL, context: None };
+        let raise = Dispatch::Raise {
+            exception,
+            chained: Gva::NULL,
+            context: None,
+        };
         self.dispatch_at(raise, site)
     }
 
     /// Begins a dispatch or an unwind below a host routine's site.
     pub(crate) fn dispatch_at(&mut self, dispatch: Dispatch, site: &Site) -> (Flow, Site) {
         let begun = match dispatch {
-            Dispatch::Raise { exception, chained, context } => {
+            Dispatch::Raise {
+                exception,
+                chained,
+                context,
+            } => {
                 let context = context.map_or_else(|| self.context_at(site), |c| *c);
                 // Below the site too, should the context lie above it.
                 self.begin_dispatch(&exception, chained, &context, site.rsp)
@@ -66,7 +74,13 @@ impl Machine {
             Err(fault) => {
                 self.stack_fault(fault);
                 // The machine has stopped; this only ends the routine.
-                (Flow::Bugcheck(crate::bugcheck_codes::UNEXPECTED_KERNEL_MODE_TRAP, [8, site.rsp, 0, 0]), *site)
+                (
+                    Flow::Bugcheck(
+                        crate::bugcheck_codes::UNEXPECTED_KERNEL_MODE_TRAP,
+                        [8, site.rsp, 0, 0],
+                    ),
+                    *site,
+                )
             }
         }
     }
@@ -94,9 +108,14 @@ impl Machine {
         below: u64,
     ) -> Result<(Flow, Site), Fault> {
         let (code, rip) = (exception.code, context.rip);
-        self.trace.event("exception", &[u64::from(code.0), u64::from(exception.flags), rip]);
+        self.trace.event(
+            "exception",
+            &[u64::from(code.0), u64::from(exception.flags), rip],
+        );
         if self.trace.set.interrupt {
-            let name = code.name().map_or_else(|| format!("{:#010x}", code.0), str::to_owned);
+            let name = code
+                .name()
+                .map_or_else(|| format!("{:#010x}", code.0), str::to_owned);
             let place = self.symbolize(rip);
             self.trace_line(format!("exception {name} at {place}"));
         }
@@ -116,15 +135,29 @@ impl Machine {
         let mut record = record;
         if record.is_null() {
             record = area.record();
-            record::write(self, record, &Exception::new(STATUS_UNWIND), context.rip, Gva::NULL)?;
+            record::write(
+                self,
+                record,
+                &Exception::new(STATUS_UNWIND),
+                context.rip,
+                Gva::NULL,
+            )?;
         }
-        self.trace.event("unwind", &[target.frame, target.ip, target.return_value]);
-        Ok((Flow::Become(unwind_frames(area, target, record)), self.below(area)))
+        self.trace
+            .event("unwind", &[target.frame, target.ip, target.return_value]);
+        Ok((
+            Flow::Become(unwind_frames(area, target, record)),
+            self.below(area),
+        ))
     }
 
     /// The site of the host frame below an area.
     fn below(&self, area: Area) -> Site {
-        Site { rsp: area.site(), stub: self.stubs.exception, export: None }
+        Site {
+            rsp: area.site(),
+            stub: self.stubs.exception,
+            export: None,
+        }
     }
 
     /// Raises at the current guest instruction.
@@ -160,7 +193,10 @@ impl Machine {
             17 => STATUS_DATATYPE_MISALIGNMENT,
             19 => float_status(mxcsr),
             _ => {
-                self.bugcheck(crate::bugcheck_codes::UNEXPECTED_KERNEL_MODE_TRAP, [u64::from(vector), rip, cr2, 0]);
+                self.bugcheck(
+                    crate::bugcheck_codes::UNEXPECTED_KERNEL_MODE_TRAP,
+                    [u64::from(vector), rip, cr2, 0],
+                );
                 return;
             }
         };
@@ -192,7 +228,10 @@ impl Machine {
     /// break and no debug service.
     pub(crate) fn breakpoint(&mut self, next: u64) {
         let _ = next;
-        self.raise_here(&Exception { parameters: vec![0], ..Exception::new(STATUS_BREAKPOINT) });
+        self.raise_here(&Exception {
+            parameters: vec![0],
+            ..Exception::new(STATUS_BREAKPOINT)
+        });
     }
 
     /// `int 2Ch`.
@@ -205,12 +244,21 @@ impl Machine {
     /// blame; a service boundary that made a status of the exception has not been crossed.
     pub(crate) fn unwound_frame(&mut self, frame: &Frame) {
         let own = [self.stubs.exception, self.stubs.interrupt];
-        let handler = self.stubs.address_of("ntoskrnl.exe", "__C_specific_handler");
+        let handler = self
+            .stubs
+            .address_of("ntoskrnl.exe", "__C_specific_handler");
         if own.contains(&frame.stub) || handler == Some(frame.stub) || frame.kont.wall().is_some() {
             return;
         }
-        let name = self.stubs.name_of(frame.stub, frame.stub).unwrap_or_default();
-        let routine = if frame.stub == self.stubs.host_call { frame.kont.at().routine.to_owned() } else { name };
+        let name = self
+            .stubs
+            .name_of(frame.stub, frame.stub)
+            .unwrap_or_default();
+        let routine = if frame.stub == self.stubs.host_call {
+            frame.kont.at().routine.to_owned()
+        } else {
+            name
+        };
         let text = format!("an exception was unwound through {routine}, which had not finished");
         self.report("exception/through-kernel", Severity::Error, text);
     }
@@ -223,7 +271,10 @@ mod tests {
     #[test]
     fn the_status_of_a_float_exception_is_the_unmasked_one_of_highest_priority() {
         // All masked but zero-divide; inexact and zero-divide are flagged.
-        assert_eq!(float_status(0x1f80 & !0x200 | 0x24), STATUS_FLOAT_DIVIDE_BY_ZERO);
+        assert_eq!(
+            float_status(0x1f80 & !0x200 | 0x24),
+            STATUS_FLOAT_DIVIDE_BY_ZERO
+        );
         assert_eq!(float_status(0x05), STATUS_FLOAT_INVALID_OPERATION);
         assert_eq!(float_status(0x28), STATUS_FLOAT_OVERFLOW);
         assert_eq!(float_status(0x20), STATUS_FLOAT_INEXACT_RESULT);

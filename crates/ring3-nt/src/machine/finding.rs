@@ -95,18 +95,40 @@ impl Machine {
     }
 
     /// Records a finding that belongs to a module as a whole, or to nobody's code.
-    pub fn report_at(&mut self, rule: &'static str, severity: Severity, message: impl Into<String>, address: u64) {
+    pub fn report_at(
+        &mut self,
+        rule: &'static str,
+        severity: Severity,
+        message: impl Into<String>,
+        address: u64,
+    ) {
         let place = self.place(address);
         self.record(rule, severity, message.into(), place, Vec::new());
     }
 
-    fn record(&mut self, rule: &'static str, severity: Severity, message: String, place: Place, stack: Vec<Place>) {
-        let known = |f: &Finding| f.rule == rule && f.place.address == place.address && f.message == message;
+    fn record(
+        &mut self,
+        rule: &'static str,
+        severity: Severity,
+        message: String,
+        place: Place,
+        stack: Vec<Place>,
+    ) {
+        let known = |f: &Finding| {
+            f.rule == rule && f.place.address == place.address && f.message == message
+        };
         if self.findings.iter().any(known) {
             return;
         }
         let at_instruction = self.processor().cpu.icount;
         self.trace.finding(rule, &message, &place);
-        self.findings.push(Finding { rule, severity, message, place, stack, at_instruction });
+        self.findings.push(Finding {
+            rule,
+            severity,
+            message,
+            place,
+            stack,
+            at_instruction,
+        });
     }
 }

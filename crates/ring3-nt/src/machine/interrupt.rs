@@ -25,7 +25,11 @@ pub struct Interrupted {
 
 impl Resume for Interrupted {
     fn at(&self) -> At {
-        At { routine: "KiDpcInterrupt", text: "interrupted", line: 0 }
+        At {
+            routine: "KiDpcInterrupt",
+            text: "interrupted",
+            line: 0,
+        }
     }
     fn resume(self: Box<Self>, cx: &mut Machine, _rax: u64) -> Flow {
         let processor = cx.processor_mut();
@@ -43,7 +47,8 @@ impl Machine {
     /// Delivers what is pending on the current processor below its IRQL. True if something began.
     pub(crate) fn deliver_interrupts(&mut self) -> bool {
         let processor = self.processor();
-        if processor.irql() < DISPATCH_LEVEL && !processor.dpcs.is_empty() && !processor.dpc_active {
+        if processor.irql() < DISPATCH_LEVEL && !processor.dpcs.is_empty() && !processor.dpc_active
+        {
             self.processor_mut().halted = false;
             self.processor_mut().dpc_active = true;
             let work = crate::ke::dpc::retire_dpcs();
@@ -64,19 +69,32 @@ impl Machine {
         let stub = self.stubs.interrupt;
         // Under the trap frame lies the area of the host frame itself.
         let frame = Frame {
-            kont: Box::new(Interrupted { context: Box::new(context), spinning }),
+            kont: Box::new(Interrupted {
+                context: Box::new(context),
+                spinning,
+            }),
             rsp: trap - PAD,
             stub,
             export: None,
         };
         self.thread_mut().frames.push(frame);
         let rsp = trap - PAD - HOST_FRAME - 8;
-        if let Err(fault) = self.memory.write(Gva::new(rsp), stub + super::apply::MARKER) {
+        if let Err(fault) = self
+            .memory
+            .write(Gva::new(rsp), stub + super::apply::MARKER)
+        {
             self.stack_fault(fault);
             return;
         }
         let flow = work.resume(self, 0);
-        self.apply(flow, Site { rsp, stub: self.stubs.host_call, export: None });
+        self.apply(
+            flow,
+            Site {
+                rsp,
+                stub: self.stubs.host_call,
+                export: None,
+            },
+        );
         self.after_host_call();
     }
 
@@ -87,7 +105,11 @@ impl Machine {
     /// Nothing to say: the machine has stopped with a double fault.
     pub(crate) fn push_trap_frame(&mut self, context: &ThreadContext) -> Result<u64, ()> {
         let user = context.cs & 3 != 0;
-        let top = if user { self.thread().stack_base } else { context.gpr[RSP] };
+        let top = if user {
+            self.thread().stack_base
+        } else {
+            context.gpr[RSP]
+        };
         let trap = (top & !15).wrapping_sub(KTRAP_FRAME::SIZE);
         match self.write_trap_frame(trap, context) {
             Ok(()) => Ok(trap),
@@ -102,7 +124,11 @@ impl Machine {
     ///
     /// # Errors
     /// A fault if the stack cannot hold it.
-    pub(crate) fn write_trap_frame(&mut self, trap: u64, context: &ThreadContext) -> Result<(), Fault> {
+    pub(crate) fn write_trap_frame(
+        &mut self,
+        trap: u64,
+        context: &ThreadContext,
+    ) -> Result<(), Fault> {
         let base = Gva::<KTRAP_FRAME>::new(trap);
         let machine_frame = Gva::<u64>::new(trap + MACHINE_FRAME);
         let m = &mut self.memory;
@@ -125,7 +151,13 @@ impl Machine {
         }
         m.set(base, KTRAP_FRAME::MxCsr, context.mxcsr)?;
         m.set(base, KTRAP_FRAME::PreviousIrql, context.irql)?;
-        let words = [context.rip, u64::from(context.cs), context.rflags, gpr[RSP], u64::from(context.ss)];
+        let words = [
+            context.rip,
+            u64::from(context.cs),
+            context.rflags,
+            gpr[RSP],
+            u64::from(context.ss),
+        ];
         for (i, word) in words.into_iter().enumerate() {
             m.write(machine_frame.add(i as u64), word)?;
         }

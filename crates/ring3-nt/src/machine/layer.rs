@@ -58,6 +58,8 @@ impl Layers {
 
     /// A layer's state by type.
     pub fn get_mut<T: Layer>(&mut self) -> Option<&mut T> {
-        self.0.iter_mut().find_map(|l| l.as_any_mut().downcast_mut())
+        self.0
+            .iter_mut()
+            .find_map(|l| l.as_any_mut().downcast_mut())
     }
 }

@@ -221,7 +221,9 @@ impl Machine {
 
     /// A thread that is known to exist.
     pub fn thread_by_mut(&mut self, id: ThreadId) -> &mut Thread {
-        self.threads.get_mut(&id).expect("thread numbers are minted by the machine and never removed")
+        self.threads
+            .get_mut(&id)
+            .expect("thread numbers are minted by the machine and never removed")
     }
 
     /// The thread with this object in guest memory.
@@ -278,7 +280,10 @@ impl Machine {
 
     /// Remembers this moment.
     pub fn snapshot(&mut self) -> Snapshot {
-        Snapshot { memory: self.memory.snapshot(), machine: self.clone() }
+        Snapshot {
+            memory: self.memory.snapshot(),
+            machine: self.clone(),
+        }
     }
 
     /// Goes back to a moment of this machine. Translated code is kept.
@@ -297,10 +302,26 @@ impl Machine {
         }
         let stack = self.stack_trace();
         let place = self.blame(&stack);
-        self.trace.event("bugcheck", &[u64::from(code), parameters[0], parameters[1], parameters[2], parameters[3]]);
+        self.trace.event(
+            "bugcheck",
+            &[
+                u64::from(code),
+                parameters[0],
+                parameters[1],
+                parameters[2],
+                parameters[3],
+            ],
+        );
         let irql = self.irql();
         let thread = self.thread().name.clone();
-        self.stop = Some(Stop::Bugcheck(Bugcheck { code, parameters, place, stack, thread, irql }));
+        self.stop = Some(Stop::Bugcheck(Bugcheck {
+            code,
+            parameters,
+            place,
+            stack,
+            thread,
+            irql,
+        }));
     }
 
     /// The innermost place in an image that is not the kernel's own.
@@ -315,7 +336,12 @@ impl Machine {
     }
 
     /// A new thread that starts with this continuation when it is first scheduled.
-    pub fn create_thread(&mut self, process: ProcessId, name: &str, start: Kont) -> Option<ThreadId> {
+    pub fn create_thread(
+        &mut self,
+        process: ProcessId,
+        name: &str,
+        start: Kont,
+    ) -> Option<ThreadId> {
         boot::create_thread(self, process, name, start)
     }
 

@@ -97,7 +97,9 @@ impl Modules {
     /// A loaded image by file name, without case.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Arc<Module>> {
-        self.loaded.iter().find(|m| m.name.eq_ignore_ascii_case(name))
+        self.loaded
+            .iter()
+            .find(|m| m.name.eq_ignore_ascii_case(name))
     }
 
     /// The loaded images in load order.

@@ -8,9 +8,9 @@ use ring3_x64::RSP;
 use super::Machine;
 use super::finding::{Severity, stem};
 use crate::bugcheck_codes::{
-    ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, ATTEMPTED_WRITE_TO_READONLY_MEMORY, DRIVER_IRQL_NOT_LESS_OR_EQUAL,
-    DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS, IRQL_NOT_LESS_OR_EQUAL, PAGE_FAULT_IN_NONPAGED_AREA,
-    UNEXPECTED_KERNEL_MODE_TRAP,
+    ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, ATTEMPTED_WRITE_TO_READONLY_MEMORY,
+    DRIVER_IRQL_NOT_LESS_OR_EQUAL, DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS,
+    IRQL_NOT_LESS_OR_EQUAL, PAGE_FAULT_IN_NONPAGED_AREA, UNEXPECTED_KERNEL_MODE_TRAP,
 };
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Exception, Flow};
@@ -50,7 +50,10 @@ const fn error_bits(access: Access) -> u64 {
 /// The exception of a bad address in user space.
 fn access_violation(va: u64, access: Access) -> Flow {
     let parameters = vec![kind(access), va];
-    Flow::Raise(Exception { parameters, ..Exception::new(STATUS_ACCESS_VIOLATION) })
+    Flow::Raise(Exception {
+        parameters,
+        ..Exception::new(STATUS_ACCESS_VIOLATION)
+    })
 }
 
 impl Machine {
@@ -74,15 +77,26 @@ impl Machine {
         let level = self.irql();
         if level >= DISPATCH_LEVEL {
             let driver = self.modules.at(rip).is_some_and(|m| !m.modelled);
-            let code = if driver { DRIVER_IRQL_NOT_LESS_OR_EQUAL } else { IRQL_NOT_LESS_OR_EQUAL };
+            let code = if driver {
+                DRIVER_IRQL_NOT_LESS_OR_EQUAL
+            } else {
+                IRQL_NOT_LESS_OR_EQUAL
+            };
             return Flow::Bugcheck(code, [va, u64::from(level), kind(access), rip]);
         }
         if va < USER_END {
             return access_violation(va, access);
         }
         self.name_section(va, access);
-        let why = if self.memory.pte_address(cr3, va).is_some() { FREED_PTE } else { NOT_PRESENT_PAGE_TABLE };
-        Flow::Bugcheck(PAGE_FAULT_IN_NONPAGED_AREA, [va, error_bits(access), rip, why])
+        let why = if self.memory.pte_address(cr3, va).is_some() {
+            FREED_PTE
+        } else {
+            NOT_PRESENT_PAGE_TABLE
+        };
+        Flow::Bugcheck(
+            PAGE_FAULT_IN_NONPAGED_AREA,
+            [va, error_bits(access), rip, why],
+        )
     }
 
     /// A page that is there but does not allow this.
@@ -96,16 +110,25 @@ impl Machine {
                     format!("execution of memory that is not executable at {va:#x}")
                 };
                 self.report("memory/execute-data", Severity::Error, text);
-                Some(Flow::Bugcheck(ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY, [va, entry, 0, 0]))
+                Some(Flow::Bugcheck(
+                    ATTEMPTED_EXECUTE_OF_NOEXECUTE_MEMORY,
+                    [va, entry, 0, 0],
+                ))
             }
             Access::Write if !page.flags.contains(PageFlags::WRITE) && va >= USER_END => {
                 let owner = self.modules.at(va).map(|m| {
                     let section = m.section_at(va).unwrap_or("headers");
                     format!(" in {} of {}", section, stem(&m.name))
                 });
-                let text = format!("write to read-only memory at {va:#x}{}", owner.unwrap_or_default());
+                let text = format!(
+                    "write to read-only memory at {va:#x}{}",
+                    owner.unwrap_or_default()
+                );
                 self.report("memory/write-read-only", Severity::Error, text);
-                Some(Flow::Bugcheck(ATTEMPTED_WRITE_TO_READONLY_MEMORY, [va, entry, 0, 0]))
+                Some(Flow::Bugcheck(
+                    ATTEMPTED_WRITE_TO_READONLY_MEMORY,
+                    [va, entry, 0, 0],
+                ))
             }
             // A user page, or an access with the rights of user mode.
             _ if self.irql() < DISPATCH_LEVEL => Some(access_violation(va, access)),
@@ -130,7 +153,10 @@ impl Machine {
         let limit = self.thread().stack_limit;
         let guard = va < limit && va >= limit.wrapping_sub(PAGE);
         let below = (rsp & !15).wrapping_sub(MACHINE_FRAME);
-        let usable = self.memory.check(below, MACHINE_FRAME, Access::Write, Privilege::Supervisor).is_ok();
+        let usable = self
+            .memory
+            .check(below, MACHINE_FRAME, Access::Write, Privilege::Supervisor)
+            .is_ok();
         if usable && !guard {
             return None;
         }
@@ -141,7 +167,10 @@ impl Machine {
             format!("the stack pointer {rsp:#x} is not usable: no exception can be reported")
         };
         self.report("stack/overflow", Severity::Error, text);
-        Some(Flow::Bugcheck(UNEXPECTED_KERNEL_MODE_TRAP, [EXCEPTION_DOUBLE_FAULT, rsp, 0, 0]))
+        Some(Flow::Bugcheck(
+            UNEXPECTED_KERNEL_MODE_TRAP,
+            [EXCEPTION_DOUBLE_FAULT, rsp, 0, 0],
+        ))
     }
 
     /// An address in an image that has been unloaded.
@@ -151,24 +180,54 @@ impl Machine {
         }
         let module = self.modules.unloaded_at(va)?;
         let (name, rva) = (module.name.clone(), va - module.base);
-        let symbol = module.symbols.as_ref().and_then(|s| s.function_at(rva as u32)).map(|s| format!(" ({})", s.name));
-        let what = if access == Access::Execute { "code" } else { "memory" };
-        let text =
-            format!("{what} of {name}+{rva:#x}{} is used after {name} was unloaded", symbol.unwrap_or_default());
+        let symbol = module
+            .symbols
+            .as_ref()
+            .and_then(|s| s.function_at(rva as u32))
+            .map(|s| format!(" ({})", s.name));
+        let what = if access == Access::Execute {
+            "code"
+        } else {
+            "memory"
+        };
+        let text = format!(
+            "{what} of {name}+{rva:#x}{} is used after {name} was unloaded",
+            symbol.unwrap_or_default()
+        );
         self.report("driver/used-after-unload", Severity::Error, text);
         let code = DRIVER_UNLOADED_WITHOUT_CANCELLING_PENDING_OPERATIONS;
-        Some(Flow::Bugcheck(code, [va, error_bits(access) >> u64::from(access == Access::Write), rip, 0]))
+        Some(Flow::Bugcheck(
+            code,
+            [
+                va,
+                error_bits(access) >> u64::from(access == Access::Write),
+                rip,
+                0,
+            ],
+        ))
     }
 
     /// An address in an image whose page is gone: the INIT code of a driver that is initialized.
     fn name_section(&mut self, va: u64, access: Access) {
-        let Some(module) = self.modules.at(va).cloned() else { return };
+        let Some(module) = self.modules.at(va).cloned() else {
+            return;
+        };
         if !module.init_discarded {
             return;
         }
-        let section = module.section_at(va).unwrap_or("an unnamed section").to_owned();
-        let what = if access == Access::Execute { "code" } else { "data" };
-        let symbol = module.symbols.as_ref().and_then(|s| s.function_at((va - module.base) as u32));
+        let section = module
+            .section_at(va)
+            .unwrap_or("an unnamed section")
+            .to_owned();
+        let what = if access == Access::Execute {
+            "code"
+        } else {
+            "data"
+        };
+        let symbol = module
+            .symbols
+            .as_ref()
+            .and_then(|s| s.function_at((va - module.base) as u32));
         let named = symbol.map(|s| format!(", {}", s.name)).unwrap_or_default();
         let text = format!(
             "{what} of {}, section {section}{named}, is used after the section was discarded at the end of DriverEntry",

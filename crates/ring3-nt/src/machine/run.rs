@@ -121,7 +121,9 @@ impl Machine {
 
     /// With nothing to run, time jumps to the next timer.
     fn jump_to_next_timer(&mut self) -> bool {
-        let Some(due) = self.next_due() else { return false };
+        let Some(due) = self.next_due() else {
+            return false;
+        };
         if self.horizon.is_some_and(|h| due > h) {
             return false;
         }
@@ -138,15 +140,24 @@ impl Machine {
         if self.processors.len() > 1 || self.preemptive {
             length = 1 + u64::from(self.decide(Choice::Slice, SLICE));
         } else {
-            length = length.max(self.processors[n].quantum_end.saturating_sub(start)).clamp(1, QUANTUM);
+            length = length
+                .max(self.processors[n].quantum_end.saturating_sub(start))
+                .clamp(1, QUANTUM);
         }
         if let Some(due) = self.next_due() {
             length = length.min(self.clock.ps_until(due) / PS_PER_INSTRUCTION + 1);
         }
         length = length.min(self.budget.saturating_sub(self.instructions()).max(1));
         let exit = {
-            let Self { memory, engine, processors, .. } = self;
-            engine.get().run(&mut processors[n].cpu, memory, start + length)
+            let Self {
+                memory,
+                engine,
+                processors,
+                ..
+            } = self;
+            engine
+                .get()
+                .run(&mut processors[n].cpu, memory, start + length)
         };
         let ran = self.processors[n].cpu.icount.wrapping_sub(start);
         let parallel = self.processors.len() as u64;
@@ -196,7 +207,12 @@ impl Machine {
         let rip = self.processor().cpu.rip;
         let caller = self.place(rip);
         let stack = self.stack_trace();
-        self.stop = Some(Stop::NotModelled { what, caller, arguments: Vec::new(), stack });
+        self.stop = Some(Stop::NotModelled {
+            what,
+            caller,
+            arguments: Vec::new(),
+            stack,
+        });
     }
 
     /// Runs the instruction that a finding was about, this time unchecked.
@@ -204,7 +220,12 @@ impl Machine {
         let n = self.current;
         self.memory.shadow_enabled(false);
         let exit = {
-            let Self { memory, engine, processors, .. } = self;
+            let Self {
+                memory,
+                engine,
+                processors,
+                ..
+            } = self;
             let until = processors[n].cpu.icount + 1;
             engine.get().run(&mut processors[n].cpu, memory, until)
         };

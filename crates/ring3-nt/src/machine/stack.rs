@@ -14,7 +14,9 @@ const MAX_FRAMES: usize = 64;
 
 impl CodeMemory for Machine {
     fn read(&self, va: u64, buf: &mut [u8]) -> bool {
-        self.memory.peek_bytes(None, Gva::<u8>::new(va), buf).is_ok()
+        self.memory
+            .peek_bytes(None, Gva::<u8>::new(va), buf)
+            .is_ok()
     }
 
     fn function_at(&self, image_base: u64, va: u64) -> Option<RuntimeFunction> {
@@ -40,8 +42,12 @@ impl Machine {
 
     /// Names `address`, with the function and line of `within`.
     fn place_of(&self, address: u64, within: u64) -> Place {
-        let Some(module) = self.modules.at(within) else {
-            return Place { address, ..Place::default() };
+        let loaded = self.modules.at(within);
+        let Some(module) = loaded.or_else(|| self.modules.unloaded_at(within)) else {
+            return Place {
+                address,
+                ..Place::default()
+            };
         };
         let symbols = module.symbols.as_ref();
         let at = (within - module.base) as u32;
@@ -53,8 +59,18 @@ impl Machine {
                 offset => format!("{}+{offset:#x}", symbol.name),
             })
         });
-        let source = symbols.and_then(|s| s.line_at(at)).map(|l| format!("{}:{}", l.file, l.line));
-        Place { address, module: module.name.clone(), rva, symbol, source }
+        let source = symbols
+            .and_then(|s| s.line_at(at))
+            .map(|l| format!("{}:{}", l.file, l.line));
+        // As debuggers write it.
+        let unloaded = if loaded.is_some() { "" } else { "Unloaded_" };
+        Place {
+            address,
+            module: format!("{unloaded}{}", module.name),
+            rva,
+            symbol,
+            source,
+        }
     }
 
     /// `module!symbol+offset`, for traces.
@@ -93,30 +109,47 @@ impl Machine {
     /// The stack from a context on.
     #[must_use]
     pub fn walk(&self, context: &ThreadContext, thread: ThreadId) -> Vec<Place> {
-        let mut registers = Registers { gpr: context.gpr, rip: context.rip, xmm: context.xmm };
-        let (limit, base) =
-            self.threads.get(&thread).map_or((0, u64::MAX), |t| (t.stack_limit, t.stack_base));
+        let mut registers = Registers {
+            gpr: context.gpr,
+            rip: context.rip,
+            xmm: context.xmm,
+        };
+        let (limit, base) = self
+            .threads
+            .get(&thread)
+            .map_or((0, u64::MAX), |t| (t.stack_limit, t.stack_base));
         let mut places = Vec::new();
         // A return address belongs to the call before it; an interrupted address to itself.
         let mut exact = true;
         while places.len() < MAX_FRAMES && registers.rip != 0 {
-            let pc = if exact { registers.rip } else { registers.rip.wrapping_sub(1) };
+            let pc = if exact {
+                registers.rip
+            } else {
+                registers.rip.wrapping_sub(1)
+            };
             let place = self.place_of(registers.rip, pc);
-            if place.module.is_empty() {
+            if self.modules.at(pc).is_none() {
                 places.push(place);
                 // A jump to nowhere from a call: the return address is on top of the stack.
-                if places.len() > 1 || unwind::virtual_unwind(self, 0, None, &mut registers).is_err() {
+                if places.len() > 1
+                    || unwind::virtual_unwind(self, 0, None, &mut registers).is_err()
+                {
                     break;
                 }
                 exact = false;
                 continue;
             }
-            let Some(module) = self.modules.at(pc) else { break };
+            let Some(module) = self.modules.at(pc) else {
+                break;
+            };
             let rva = (pc - module.base) as u32;
             let function = unwind::lookup(&module.functions, rva);
             places.push(place);
             let before = registers.gpr[ring3_x64::RSP];
-            let Ok(step) = unwind::virtual_unwind(self, module.base, function, &mut registers) else { break };
+            let Ok(step) = unwind::virtual_unwind(self, module.base, function, &mut registers)
+            else {
+                break;
+            };
             exact = step.machine_frame;
             let rsp = registers.gpr[ring3_x64::RSP];
             if rsp <= before && !step.machine_frame || rsp < limit || rsp > base {

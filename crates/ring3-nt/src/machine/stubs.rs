@@ -63,7 +63,7 @@ const GUEST_CODE: &[(&str, &[u8])] = &[(
 )];
 
 /// Places of the kernel's own in ntoskrnl.exe.
-const SPECIALS: [&str; 8] = [
+const SPECIALS: [&str; 9] = [
     "KiCallHost",
     "KiIdleLoop",
     "KiDpcInterrupt",
@@ -72,6 +72,7 @@ const SPECIALS: [&str; 8] = [
     "KiSystemServiceUser",
     crate::io::private::INVALID_DEVICE_REQUEST,
     crate::io::private::CSQ_CANCEL_ROUTINE,
+    crate::io::private::ROOT_BUS_DISPATCH,
 ];
 
 /// One of the kernel's own images.
@@ -128,7 +129,11 @@ impl Stubs {
             modules.push(built);
         }
         let special = |name: &str| {
-            modules.first().and_then(|m| m.addresses.get(name)).copied().unwrap_or(0)
+            modules
+                .first()
+                .and_then(|m| m.addresses.get(name))
+                .copied()
+                .unwrap_or(0)
         };
         Self {
             host_call: special(SPECIALS[0]),
@@ -143,7 +148,9 @@ impl Stubs {
     }
 
     fn module_at(&self, address: u64) -> Option<&SystemModule> {
-        self.modules.iter().find(|m| address >= m.base && address - m.base < m.image.len() as u64)
+        self.modules
+            .iter()
+            .find(|m| address >= m.base && address - m.base < m.image.len() as u64)
     }
 
     /// The stub that an address lies in, and what it stands for.
@@ -170,13 +177,20 @@ impl Stubs {
     /// The address of an export, a variable or one of the kernel's own places.
     #[must_use]
     pub fn address_of(&self, module: &str, name: &str) -> Option<u64> {
-        self.modules.iter().find(|m| m.name.eq_ignore_ascii_case(module))?.addresses.get(name).copied()
+        self.modules
+            .iter()
+            .find(|m| m.name.eq_ignore_ascii_case(module))?
+            .addresses
+            .get(name)
+            .copied()
     }
 
     /// Whether this is one of the kernel's own modules.
     #[must_use]
     pub fn has_module(&self, module: &str) -> bool {
-        self.modules.iter().any(|m| m.name.eq_ignore_ascii_case(module))
+        self.modules
+            .iter()
+            .any(|m| m.name.eq_ignore_ascii_case(module))
     }
 
     /// The exported variable at an address that is not modelled.
@@ -190,7 +204,9 @@ impl Stubs {
     /// Whether an export of the build is modelled: a routine with a declaration, or a variable.
     #[must_use]
     pub fn is_modelled(&self, module: &str, name: &str) -> bool {
-        let Some(address) = self.address_of(module, name) else { return false };
+        let Some(address) = self.address_of(module, name) else {
+            return false;
+        };
         match self.find(address) {
             Some((_, Target::NotModelled(_))) => false,
             Some(_) => true,
@@ -201,7 +217,10 @@ impl Stubs {
     /// Puts the images into a fresh machine and on its module list.
     pub(crate) fn load(&self, cx: &mut Machine) {
         for module in &self.modules {
-            cx.mm.regions.reserve(Region::SystemImages, (module.image.len() as u64).div_ceil(PAGE));
+            cx.mm.regions.reserve(
+                Region::SystemImages,
+                (module.image.len() as u64).div_ceil(PAGE),
+            );
             for (start, end, write, execute) in &module.sections {
                 cx.map_image_range(module.base, &module.image, *start, *end, *write, *execute);
             }
@@ -222,7 +241,12 @@ impl Stubs {
 }
 
 impl SystemModule {
-    fn build(module: &'static ModuleExports, table: &ExportTable, base: u64, before: &[Self]) -> Self {
+    fn build(
+        module: &'static ModuleExports,
+        table: &ExportTable,
+        base: u64,
+        before: &[Self],
+    ) -> Self {
         let file = module.file();
         let kernel = file.eq_ignore_ascii_case("ntoskrnl.exe");
         let mut builder = ImageBuilder::new(file);
@@ -230,9 +254,15 @@ impl SystemModule {
 
         // Exported variables come first: a driver may look for the kernel's image below the address
         // of NtBuildNumber, within the first MiBs.
-        let mut variables: BTreeMap<String, (u32, bool)> =
-            module.data().iter().map(|(name, size)| ((*name).to_owned(), (*size, false))).collect();
-        for variable in table.variables().filter(|v| v.module.eq_ignore_ascii_case(file)) {
+        let mut variables: BTreeMap<String, (u32, bool)> = module
+            .data()
+            .iter()
+            .map(|(name, size)| ((*name).to_owned(), (*size, false)))
+            .collect();
+        for variable in table
+            .variables()
+            .filter(|v| v.module.eq_ignore_ascii_case(file))
+        {
             variables.insert(variable.name.to_owned(), (variable.size, true));
         }
         let mut data = Vec::new();
@@ -249,8 +279,11 @@ impl SystemModule {
         }
 
         // Routines: what the build exports and what is declared, without the variables.
-        let mut functions: BTreeMap<&str, Option<u32>> =
-            module.functions().iter().map(|name| (*name, None)).collect();
+        let mut functions: BTreeMap<&str, Option<u32>> = module
+            .functions()
+            .iter()
+            .map(|name| (*name, None))
+            .collect();
         for (_, name, number) in table.names().filter(|(m, ..)| m.eq_ignore_ascii_case(file)) {
             functions.insert(name, Some(number as u32));
         }
@@ -259,7 +292,10 @@ impl SystemModule {
         if let Some(nt) = before.first() {
             // HAL.dll of this build forwards what ntoskrnl.exe exports under the same name.
             functions.retain(|name, number| {
-                let target = nt.addresses.get(*name).filter(|_| number.is_none() && module.forwards_to_nt());
+                let target = nt
+                    .addresses
+                    .get(*name)
+                    .filter(|_| number.is_none() && module.forwards_to_nt());
                 if let Some(address) = target {
                     forwards.insert((*name).to_owned(), *address);
                 }
@@ -280,7 +316,9 @@ impl SystemModule {
             }
             targets.push(match number {
                 Some(number) => Target::Export(*number),
-                None => Target::NotModelled(format!("{}!{name}", super::finding::stem(file)).into()),
+                None => {
+                    Target::NotModelled(format!("{}!{name}", super::finding::stem(file)).into())
+                }
             });
             names.push((*name).to_owned());
         }
@@ -304,21 +342,31 @@ impl SystemModule {
             code.resize(STUB as usize, 0xcc);
         }
         let text_rva = builder.section(".text", SectionFlags::CODE, code);
-        let missing_rva = (missing_size > 0)
-            .then(|| builder.section_with_size("ABSENT", SectionFlags::READ_ONLY, Vec::new(), missing_size));
+        let missing_rva = (missing_size > 0).then(|| {
+            builder.section_with_size("ABSENT", SectionFlags::READ_ONLY, Vec::new(), missing_size)
+        });
 
         let mut addresses = BTreeMap::new();
         let plain = UnwindInfo {
             prolog_size: PROLOGUE,
-            codes: vec![UnwindCode::Alloc { at: PROLOGUE, size: HOST_FRAME as u32 }],
+            codes: vec![UnwindCode::Alloc {
+                at: PROLOGUE,
+                size: HOST_FRAME as u32,
+            }],
             ..UnwindInfo::default()
         };
         // Through a trap frame: the machine frame lies at +168h of the KTRAP_FRAME.
         let through_trap = UnwindInfo {
             prolog_size: PROLOGUE,
             codes: vec![
-                UnwindCode::PushMachframe { at: 0, error_code: false },
-                UnwindCode::Alloc { at: PROLOGUE, size: HOST_FRAME as u32 + PAD as u32 + 0x168 },
+                UnwindCode::PushMachframe {
+                    at: 0,
+                    error_code: false,
+                },
+                UnwindCode::Alloc {
+                    at: PROLOGUE,
+                    size: HOST_FRAME as u32 + PAD as u32 + 0x168,
+                },
             ],
             ..UnwindInfo::default()
         };
@@ -326,7 +374,11 @@ impl SystemModule {
             let rva = text_rva + (i as u32) * STUB as u32;
             let special = kernel && i < SPECIALS.len();
             let trap = special && (i == 2 || i == 3);
-            builder.function(rva, rva + STUB as u32, if trap { &through_trap } else { &plain });
+            builder.function(
+                rva,
+                rva + STUB as u32,
+                if trap { &through_trap } else { &plain },
+            );
             if !special {
                 builder.export(name.clone(), rva);
             }
@@ -353,9 +405,16 @@ impl SystemModule {
             addresses.insert(name, address);
         }
 
-        let built = builder.build(base).unwrap_or_else(|error| panic!("the image of {file} cannot be built: {error}"));
-        let parsed = ring3_pe::Image::parse_with(built.file, ring3_pe::Options { any_subsystem: true })
-            .unwrap_or_else(|error| panic!("the image of {file} cannot be read: {error}"));
+        let built = builder
+            .build(base)
+            .unwrap_or_else(|error| panic!("the image of {file} cannot be built: {error}"));
+        let parsed = ring3_pe::Image::parse_with(
+            built.file,
+            ring3_pe::Options {
+                any_subsystem: true,
+            },
+        )
+        .unwrap_or_else(|error| panic!("the image of {file} cannot be read: {error}"));
         let mut sections = vec![(0, PAGE, false, false)];
         for section in &parsed.sections {
             if section.name == "ABSENT" {
@@ -363,7 +422,12 @@ impl SystemModule {
             }
             let start = u64::from(section.rva);
             let end = start + u64::from(section.virtual_size.max(1));
-            sections.push((start, end.next_multiple_of(PAGE), section.writable(), section.executable()));
+            sections.push((
+                start,
+                end.next_multiple_of(PAGE),
+                section.writable(),
+                section.executable(),
+            ));
         }
         Self {
             name: file,

@@ -30,7 +30,11 @@ impl ProcessId {
     /// The process id that the guest sees: 4 for System.
     #[must_use]
     pub const fn guest(self) -> u64 {
-        if self.0 == 0 { 4 } else { 0x200 + 4 * self.0 as u64 }
+        if self.0 == 0 {
+            4
+        } else {
+            0x200 + 4 * self.0 as u64
+        }
     }
 }
 

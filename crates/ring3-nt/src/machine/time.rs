@@ -26,7 +26,9 @@ pub struct Clock {
 
 impl Default for Clock {
     fn default() -> Self {
-        Self { picoseconds: BOOT_UPTIME * PS_PER_UNIT }
+        Self {
+            picoseconds: BOOT_UPTIME * PS_PER_UNIT,
+        }
     }
 }
 
@@ -68,6 +70,8 @@ impl Clock {
     /// Picoseconds until a point in time.
     #[must_use]
     pub fn ps_until(&self, units: u64) -> u64 {
-        units.saturating_mul(PS_PER_UNIT).saturating_sub(self.picoseconds)
+        units
+            .saturating_mul(PS_PER_UNIT)
+            .saturating_sub(self.picoseconds)
     }
 }

@@ -32,7 +32,15 @@ impl TraceSet {
                 "dbgprint" => set.dbgprint = true,
                 "thread" => set.thread = true,
                 "interrupt" => set.interrupt = true,
-                "all" => set = Self { api: true, irp: true, dbgprint: true, thread: true, interrupt: true },
+                "all" => {
+                    set = Self {
+                        api: true,
+                        irp: true,
+                        dbgprint: true,
+                        thread: true,
+                        interrupt: true,
+                    }
+                }
                 other => return Err(other.to_owned()),
             }
         }
@@ -68,7 +76,10 @@ impl Trace {
     /// An empty trace that prints `set`.
     #[must_use]
     pub fn new(set: TraceSet) -> Self {
-        Self { set, ..Self::default() }
+        Self {
+            set,
+            ..Self::default()
+        }
     }
 
     /// The hash over every event so far.

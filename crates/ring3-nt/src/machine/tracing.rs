@@ -10,8 +10,18 @@ use crate::flow::Flow;
 impl Machine {
     /// Prints a line of the given kind; the caller has asked whether it is wanted.
     pub fn trace_line(&mut self, text: String) {
-        let depth = self.thread().frames.iter().filter(|f| f.export.is_some()).count();
-        let line = Line { thread: self.thread().name.clone(), irql: self.irql(), depth, text };
+        let depth = self
+            .thread()
+            .frames
+            .iter()
+            .filter(|f| f.export.is_some())
+            .count();
+        let line = Line {
+            thread: self.thread().name.clone(),
+            irql: self.irql(),
+            depth,
+            text,
+        };
         self.trace.lines.push(line);
     }
 
@@ -22,7 +32,11 @@ impl Machine {
             .enumerate()
             .map(|(i, arg)| {
                 let value = (arg.show)(self, call, i);
-                if value == "..." { value } else { format!("{}={value}", arg.name) }
+                if value == "..." {
+                    value
+                } else {
+                    format!("{}={value}", arg.name)
+                }
             })
             .collect();
         shown.join(", ")
@@ -33,7 +47,11 @@ impl Machine {
         let mut values = [0u64; 6];
         values[0] = u64::from(self.processor().current.0) << 8 | u64::from(self.irql());
         values[1] = call.caller;
-        for (i, slot) in values[2..].iter_mut().enumerate().take(export.args.len().min(4)) {
+        for (i, slot) in values[2..]
+            .iter_mut()
+            .enumerate()
+            .take(export.args.len().min(4))
+        {
             *slot = call.raw(self, i).unwrap_or(0);
         }
         self.trace.event(export.name, &values);
@@ -66,7 +84,9 @@ impl Machine {
 
     /// The end of a call that went on.
     pub(crate) fn trace_return(&mut self, site: &Site, value: u64) {
-        let Some(export) = site.export.and_then(|n| self.exports.get(n as usize)) else { return };
+        let Some(export) = site.export.and_then(|n| self.exports.get(n as usize)) else {
+            return;
+        };
         self.trace.event("=", &[value]);
         if self.trace.set.api {
             let result = (export.ret.show)(value);
@@ -94,9 +114,17 @@ impl Machine {
         } else if export.irql.min == 0 {
             format!("at most {}", irql::name(export.irql.max))
         } else {
-            format!("{} to {}", irql::name(export.irql.min), irql::name(export.irql.max))
+            format!(
+                "{} to {}",
+                irql::name(export.irql.min),
+                irql::name(export.irql.max)
+            )
         };
-        let text = format!("{} called at {} ({level}); allowed: {allowed}", export.name, irql::name(level));
+        let text = format!(
+            "{} called at {} ({level}); allowed: {allowed}",
+            export.name,
+            irql::name(level)
+        );
         self.report("irql/export", Severity::Error, text);
     }
 }

@@ -42,7 +42,9 @@ fn span(va: u64, length: u64) -> u64 {
 /// Makes an MDL for a buffer; its pages are not locked yet.
 pub fn create_for_buffer(cx: &mut Machine, va: u64, length: u32, owner: u64) -> Option<Gva<MDL>> {
     let size = MDL::SIZE + 8 * span(va, u64::from(length)).max(1);
-    let mdl = cx.pool_allocate_for(Kind::NonPaged, size, TAG, owner)?.cast::<MDL>();
+    let mdl = cx
+        .pool_allocate_for(Kind::NonPaged, size, TAG, owner)?
+        .cast::<MDL>();
     let m = &mut cx.memory;
     m.fill(mdl, size, 0).ok()?;
     m.set(mdl, MDL::Size, size as i16).ok()?;
@@ -76,7 +78,9 @@ fn add_flags(cx: &mut Machine, mdl: Gva<MDL>, set: i16, clear: i16) -> Result<i1
 pub fn pages(cx: &Machine, mdl: Gva<MDL>) -> Result<Vec<Gpa>, Fault> {
     let (va, length) = range(cx, mdl)?;
     let first = mdl.cast::<u8>().byte_add(PFNS).cast::<u64>();
-    (0..span(va, length)).map(|i| Ok(Gpa(cx.memory.read(first.add(i))? * PAGE))).collect()
+    (0..span(va, length))
+        .map(|i| Ok(Gpa(cx.memory.read(first.add(i))? * PAGE)))
+        .collect()
 }
 
 /// Looks up the pages of the described range and stores them. False if one is not there.
@@ -84,7 +88,9 @@ fn fill_pages(cx: &mut Machine, mdl: Gva<MDL>) -> Result<bool, Fault> {
     let (va, length) = range(cx, mdl)?;
     let first = mdl.cast::<u8>().byte_add(PFNS).cast::<u64>();
     for i in 0..span(va, length) {
-        let Some(pa) = cx.physical((va & !(PAGE - 1)) + i * PAGE) else { return Ok(false) };
+        let Some(pa) = cx.physical((va & !(PAGE - 1)) + i * PAGE) else {
+            return Ok(false);
+        };
         cx.memory.write(first.add(i), pa.0 / PAGE)?;
     }
     Ok(true)
@@ -94,10 +100,19 @@ fn fill_pages(cx: &mut Machine, mdl: Gva<MDL>) -> Result<bool, Fault> {
 ///
 /// # Errors
 /// A fault if the MDL itself cannot be used.
-pub fn probe_and_lock(cx: &mut Machine, mdl: Gva<MDL>, user: bool, write: bool) -> Result<bool, Fault> {
+pub fn probe_and_lock(
+    cx: &mut Machine,
+    mdl: Gva<MDL>,
+    user: bool,
+    write: bool,
+) -> Result<bool, Fault> {
     let (va, length) = range(cx, mdl)?;
     let access = if write { Access::Write } else { Access::Read };
-    let privilege = if user { Privilege::User } else { Privilege::Supervisor };
+    let privilege = if user {
+        Privilege::User
+    } else {
+        Privilege::Supervisor
+    };
     if user && va.saturating_add(length) > cx.build.user_probe_address || length == 0 {
         return Ok(false);
     }
@@ -118,7 +133,14 @@ pub fn probe_and_lock(cx: &mut Machine, mdl: Gva<MDL>, user: bool, write: bool) 
 pub fn unlock(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
     let flags = cx.memory.get(mdl, MDL::MdlFlags)?;
     if flags & flag::PAGES_LOCKED == 0 {
-        cx.report("mdl/not-locked", Severity::Error, format!("the MDL {:#x} is unlocked but its pages are not locked", mdl.raw()));
+        cx.report(
+            "mdl/not-locked",
+            Severity::Error,
+            format!(
+                "the MDL {:#x} is unlocked but its pages are not locked",
+                mdl.raw()
+            ),
+        );
         return Ok(());
     }
     if flags & flag::MAPPED_TO_SYSTEM_VA != 0 {
@@ -140,10 +162,16 @@ pub fn map(cx: &mut Machine, mdl: Gva<MDL>) -> Result<Option<Gva>, Fault> {
     }
     let frames = pages(cx, mdl)?;
     let offset = cx.memory.get(mdl, MDL::ByteOffset)?;
-    let Some(base) = cx.map_physical(&frames, space::data()) else { return Ok(None) };
+    let Some(base) = cx.map_physical(&frames, space::data()) else {
+        return Ok(None);
+    };
     let at = base.byte_add(u64::from(offset));
     cx.memory.set(mdl, MDL::MappedSystemVa, at.cast())?;
-    let partial = if flags & flag::PARTIAL != 0 { flag::PARTIAL_HAS_BEEN_MAPPED } else { 0 };
+    let partial = if flags & flag::PARTIAL != 0 {
+        flag::PARTIAL_HAS_BEEN_MAPPED
+    } else {
+        0
+    };
     add_flags(cx, mdl, flag::MAPPED_TO_SYSTEM_VA | partial, 0)?;
     Ok(Some(at))
 }
@@ -159,7 +187,12 @@ pub fn unmap(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
     }
     let at = cx.memory.get(mdl, MDL::MappedSystemVa)?.raw();
     cx.unmap_physical(Gva::new(at & !(PAGE - 1)));
-    add_flags(cx, mdl, 0, flag::MAPPED_TO_SYSTEM_VA | flag::PARTIAL_HAS_BEEN_MAPPED)?;
+    add_flags(
+        cx,
+        mdl,
+        0,
+        flag::MAPPED_TO_SYSTEM_VA | flag::PARTIAL_HAS_BEEN_MAPPED,
+    )?;
     Ok(())
 }
 
@@ -173,11 +206,19 @@ pub fn free(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
         unmap(cx, mdl)?;
     }
     if flags & flag::PAGES_LOCKED != 0 && flags & flag::PARTIAL == 0 {
-        cx.report("mdl/freed-locked", Severity::Error, format!("the MDL {:#x} is freed with its pages locked", mdl.raw()));
+        cx.report(
+            "mdl/freed-locked",
+            Severity::Error,
+            format!("the MDL {:#x} is freed with its pages locked", mdl.raw()),
+        );
         cx.mm.locked_mdls.remove(&mdl.raw());
     }
     if !cx.pool_free(mdl.cast()) {
-        cx.report("mdl/bad-free", Severity::Error, format!("{:#x} is not an MDL of IoAllocateMdl", mdl.raw()));
+        cx.report(
+            "mdl/bad-free",
+            Severity::Error,
+            format!("{:#x} is not an MDL of IoAllocateMdl", mdl.raw()),
+        );
     }
     Ok(())
 }
@@ -201,7 +242,9 @@ impl Mdls {
     ) -> Result<Gva<MDL>, Fault> {
         let _ = ChargeQuota;
         let owner = cx.caller;
-        let Some(mdl) = create_for_buffer(cx, VirtualAddress.raw(), Length, owner) else { return Ok(Gva::NULL) };
+        let Some(mdl) = create_for_buffer(cx, VirtualAddress.raw(), Length, owner) else {
+            return Ok(Gva::NULL);
+        };
         if !Irp.is_null() {
             if SecondaryBuffer {
                 let mut last = cx.memory.get(Irp, IRP::MdlAddress)?;
@@ -240,13 +283,20 @@ impl Mdls {
         let (start, total) = range(cx, SourceMdl)?;
         let va = VirtualAddress.raw();
         let skip = va.wrapping_sub(start);
-        let length = if Length == 0 { total.saturating_sub(skip) } else { u64::from(Length) };
+        let length = if Length == 0 {
+            total.saturating_sub(skip)
+        } else {
+            u64::from(Length)
+        };
         let frames = pages(cx, SourceMdl)?;
         let first = (va & !(PAGE - 1)).wrapping_sub(start & !(PAGE - 1)) / PAGE;
         let flags = cx.memory.get(SourceMdl, MDL::MdlFlags)?;
         let process = cx.memory.get(SourceMdl, MDL::Process)?;
         let mapped = cx.memory.get(SourceMdl, MDL::MappedSystemVa)?;
-        let keep = flag::MAPPED_TO_SYSTEM_VA | flag::SOURCE_IS_NONPAGED_POOL | flag::PAGES_LOCKED | flag::IO_SPACE;
+        let keep = flag::MAPPED_TO_SYSTEM_VA
+            | flag::SOURCE_IS_NONPAGED_POOL
+            | flag::PAGES_LOCKED
+            | flag::IO_SPACE;
         let m = &mut cx.memory;
         m.set(TargetMdl, MDL::StartVa, Gva::new(va & !(PAGE - 1)))?;
         m.set(TargetMdl, MDL::ByteOffset, (va & (PAGE - 1)) as u32)?;
@@ -256,7 +306,9 @@ impl Mdls {
         m.set(TargetMdl, MDL::MdlFlags, flags & keep | flag::PARTIAL)?;
         let target = TargetMdl.cast::<u8>().byte_add(PFNS).cast::<u64>();
         for i in 0..span(va, length) {
-            let Some(frame) = frames.get((first + i) as usize) else { break };
+            let Some(frame) = frames.get((first + i) as usize) else {
+                break;
+            };
             m.write(target.add(i), frame.0 / PAGE)?;
         }
         Ok(())
@@ -265,13 +317,21 @@ impl Mdls {
     /// Fills in the pages of an MDL that describes nonpaged memory.
     #[page("wdm/nf-wdm-mmbuildmdlfornonpagedpool")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn MmBuildMdlForNonPagedPool(cx: &mut Machine, MemoryDescriptorList: Gva<MDL>) -> Result<(), Fault> {
+    fn MmBuildMdlForNonPagedPool(
+        cx: &mut Machine,
+        MemoryDescriptorList: Gva<MDL>,
+    ) -> Result<(), Fault> {
         let (va, _) = range(cx, MemoryDescriptorList)?;
         if !fill_pages(cx, MemoryDescriptorList)? {
-            cx.report("mdl/not-nonpaged", Severity::Error, format!("MmBuildMdlForNonPagedPool for {va:#x}, which is not nonpaged memory"));
+            cx.report(
+                "mdl/not-nonpaged",
+                Severity::Error,
+                format!("MmBuildMdlForNonPagedPool for {va:#x}, which is not nonpaged memory"),
+            );
             return Ok(());
         }
-        cx.memory.set(MemoryDescriptorList, MDL::MappedSystemVa, Gva::new(va))?;
+        cx.memory
+            .set(MemoryDescriptorList, MDL::MappedSystemVa, Gva::new(va))?;
         add_flags(cx, MemoryDescriptorList, flag::SOURCE_IS_NONPAGED_POOL, 0)?;
         Ok(())
     }
@@ -315,7 +375,9 @@ impl Mdls {
     ) -> Result<Flow, Fault> {
         let _ = (CacheType, RequestedAddress, Priority);
         if AccessMode != 0 {
-            return Ok(Flow::NotModelled("MmMapLockedPagesSpecifyCache into user space".into()));
+            return Ok(Flow::NotModelled(
+                "MmMapLockedPagesSpecifyCache into user space".into(),
+            ));
         }
         Ok(match map(cx, MemoryDescriptorList)? {
             Some(at) => Flow::Return(at.raw()),
@@ -330,7 +392,11 @@ impl Mdls {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
     #[partial("mappings into user space")]
-    fn MmMapLockedPages(cx: &mut Machine, MemoryDescriptorList: Gva<MDL>, AccessMode: u8) -> Result<Flow, Fault> {
+    fn MmMapLockedPages(
+        cx: &mut Machine,
+        MemoryDescriptorList: Gva<MDL>,
+        AccessMode: u8,
+    ) -> Result<Flow, Fault> {
         if AccessMode != 0 {
             return Ok(Flow::NotModelled("MmMapLockedPages into user space".into()));
         }
@@ -343,10 +409,18 @@ impl Mdls {
     /// Undoes the mapping of an MDL's pages.
     #[page("wdm/nf-wdm-mmunmaplockedpages")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn MmUnmapLockedPages(cx: &mut Machine, BaseAddress: Gva, MemoryDescriptorList: Gva<MDL>) -> Result<(), Fault> {
+    fn MmUnmapLockedPages(
+        cx: &mut Machine,
+        BaseAddress: Gva,
+        MemoryDescriptorList: Gva<MDL>,
+    ) -> Result<(), Fault> {
         let mapped = cx.memory.get(MemoryDescriptorList, MDL::MappedSystemVa)?;
         if mapped.raw() != BaseAddress.raw() {
-            let text = format!("MmUnmapLockedPages of {:#x}, but the MDL is mapped at {:#x}", BaseAddress.raw(), mapped.raw());
+            let text = format!(
+                "MmUnmapLockedPages of {:#x}, but the MDL is mapped at {:#x}",
+                BaseAddress.raw(),
+                mapped.raw()
+            );
             cx.report("mdl/wrong-address", Severity::Error, text);
             return Ok(());
         }

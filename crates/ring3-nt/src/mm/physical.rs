@@ -20,7 +20,11 @@ fn map_range(cx: &mut Machine, address: u64, length: u64, cache_type: u32) -> Op
     let count = (address - first + length).div_ceil(PAGE);
     let frames: Vec<Gpa> = (0..count).map(|i| Gpa(first + i * PAGE)).collect();
     // MmCached is 1.
-    let flags = if cache_type == 1 { space::data() } else { uncached() };
+    let flags = if cache_type == 1 {
+        space::data()
+    } else {
+        uncached()
+    };
     let base = cx.map_physical(&frames, flags)?;
     let owner = cx.caller;
     cx.mm.io_mappings.insert(base.raw(), owner);
@@ -30,7 +34,11 @@ fn map_range(cx: &mut Machine, address: u64, length: u64, cache_type: u32) -> Op
 fn unmap_range(cx: &mut Machine, at: Gva) {
     let base = at.raw() & !(PAGE - 1);
     if cx.mm.io_mappings.remove(&base).is_none() || !cx.unmap_physical(Gva::new(base)) {
-        cx.report("mm/bad-unmap", Severity::Error, format!("{:#x} is no mapping of MmMapIoSpace", at.raw()));
+        cx.report(
+            "mm/bad-unmap",
+            Severity::Error,
+            format!("{:#x} is no mapping of MmMapIoSpace", at.raw()),
+        );
     }
 }
 
@@ -42,7 +50,12 @@ impl PhysicalMemory {
     /// Maps a physical range into nonpaged system space.
     #[page("wdm/nf-wdm-mmmapiospace")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn MmMapIoSpace(cx: &mut Machine, PhysicalAddress: u64, NumberOfBytes: u64, CacheType: u32) -> Gva {
+    fn MmMapIoSpace(
+        cx: &mut Machine,
+        PhysicalAddress: u64,
+        NumberOfBytes: u64,
+        CacheType: u32,
+    ) -> Gva {
         map_range(cx, PhysicalAddress, NumberOfBytes, CacheType).unwrap_or(Gva::NULL)
     }
 
@@ -50,7 +63,12 @@ impl PhysicalMemory {
     #[page("wdm/nf-wdm-mmmapiospaceex")]
     #[irql(..=DISPATCH_LEVEL)]
     #[partial("the protection is always read and write")]
-    fn MmMapIoSpaceEx(cx: &mut Machine, PhysicalAddress: u64, NumberOfBytes: u64, Protect: u32) -> Gva {
+    fn MmMapIoSpaceEx(
+        cx: &mut Machine,
+        PhysicalAddress: u64,
+        NumberOfBytes: u64,
+        Protect: u32,
+    ) -> Gva {
         // PAGE_NOCACHE is 0x200.
         let cache = u32::from(Protect & 0x200 == 0);
         map_range(cx, PhysicalAddress, NumberOfBytes, cache).unwrap_or(Gva::NULL)
@@ -86,7 +104,9 @@ impl PhysicalMemory {
         let ranges = cx.physical_memory_ranges();
         let size = 16 * (ranges.len() as u64 + 1);
         let owner = cx.caller;
-        let Some(at) = cx.pool_allocate_for(Kind::NonPaged, size, TAG, owner) else { return Ok(Gva::NULL) };
+        let Some(at) = cx.pool_allocate_for(Kind::NonPaged, size, TAG, owner) else {
+            return Ok(Gva::NULL);
+        };
         cx.memory.fill(at, size, 0)?;
         for (i, (start, length)) in ranges.into_iter().enumerate() {
             let entry = at.byte_add(16 * i as u64).cast::<u64>();
@@ -106,9 +126,15 @@ impl PhysicalMemory {
     /// Allocates physically contiguous nonpaged memory.
     #[page("wdm/nf-wdm-mmallocatecontiguousmemory")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn MmAllocateContiguousMemory(cx: &mut Machine, NumberOfBytes: u64, HighestAcceptableAddress: u64) -> Gva {
+    fn MmAllocateContiguousMemory(
+        cx: &mut Machine,
+        NumberOfBytes: u64,
+        HighestAcceptableAddress: u64,
+    ) -> Gva {
         let pages = NumberOfBytes.div_ceil(PAGE);
-        let Some(first) = cx.memory.alloc_frames(pages) else { return Gva::NULL };
+        let Some(first) = cx.memory.alloc_frames(pages) else {
+            return Gva::NULL;
+        };
         if first.0 + pages * PAGE > HighestAcceptableAddress.saturating_add(1) {
             for i in 0..pages {
                 cx.memory.free_frame(Gpa(first.0 + i * PAGE));
@@ -116,7 +142,9 @@ impl PhysicalMemory {
             return Gva::NULL;
         }
         let frames: Vec<Gpa> = (0..pages).map(|i| Gpa(first.0 + i * PAGE)).collect();
-        let Some(at) = cx.map_physical(&frames, space::data()) else { return Gva::NULL };
+        let Some(at) = cx.map_physical(&frames, space::data()) else {
+            return Gva::NULL;
+        };
         let owner = cx.caller;
         cx.mm.contiguous.insert(at.raw(), (first.0, pages, owner));
         at
@@ -134,7 +162,10 @@ impl PhysicalMemory {
                 }
             }
             None => {
-                let text = format!("{:#x} was not allocated by MmAllocateContiguousMemory", BaseAddress.raw());
+                let text = format!(
+                    "{:#x} was not allocated by MmAllocateContiguousMemory",
+                    BaseAddress.raw()
+                );
                 cx.report("mm/bad-free", Severity::Error, text);
             }
         }
@@ -146,7 +177,13 @@ impl Machine {
     /// that PCs reserve are left out.
     #[must_use]
     pub fn physical_memory_ranges(&self) -> Vec<(u64, u64)> {
-        let end = self.memory.ram_ranges().iter().map(|r| r.end).max().unwrap_or(0);
+        let end = self
+            .memory
+            .ram_ranges()
+            .iter()
+            .map(|r| r.end)
+            .max()
+            .unwrap_or(0);
         let mut ranges = vec![(0x1000, 0x9e000)];
         if end > 0x10_0000 {
             ranges.push((0x10_0000, end - 0x10_0000));
@@ -165,7 +202,11 @@ impl Machine {
         for (start, pages) in self.mm.regions.iter() {
             for i in 0..pages {
                 let va = start + i * PAGE;
-                if self.memory.translate(cr3, va).is_some_and(|t| t.pa.0 & !(PAGE - 1) == frame) {
+                if self
+                    .memory
+                    .translate(cr3, va)
+                    .is_some_and(|t| t.pa.0 & !(PAGE - 1) == frame)
+                {
                     return Some(va + physical % PAGE);
                 }
             }

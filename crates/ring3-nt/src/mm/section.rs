@@ -10,8 +10,8 @@ use crate::io::device::read_string;
 use crate::layout::OBJECT_ATTRIBUTES;
 use crate::machine::thread::ProcessId;
 use crate::ntstatus::{
-    NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER,
-    STATUS_INVALID_PAGE_PROTECTION, STATUS_NOT_MAPPED_VIEW, STATUS_OBJECT_NAME_NOT_FOUND,
+    NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE, STATUS_INVALID_PAGE_PROTECTION,
+    STATUS_INVALID_PARAMETER, STATUS_NOT_MAPPED_VIEW, STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_OBJECT_TYPE_MISMATCH, STATUS_SUCCESS,
 };
 use crate::ob::{Kind, handles};
@@ -32,7 +32,12 @@ pub struct View {
 
 /// Makes the section a named object of a fresh machine.
 pub fn initialize(cx: &mut Machine) {
-    let _ = cx.create_object(Kind::Section(PHYSICAL_MEMORY.to_owned()), 0x40, PHYSICAL_MEMORY, 0);
+    let _ = cx.create_object(
+        Kind::Section(PHYSICAL_MEMORY.to_owned()),
+        0x40,
+        PHYSICAL_MEMORY,
+        0,
+    );
 }
 
 /// The pages of a protection; `None` for what is no protection.
@@ -63,12 +68,21 @@ impl Sections {
         DesiredAccess: u32,
         ObjectAttributes: Gva<OBJECT_ATTRIBUTES>,
     ) -> Result<NTSTATUS, Fault> {
-        let name = cx.memory.get(ObjectAttributes, OBJECT_ATTRIBUTES::ObjectName)?;
-        let flags = cx.memory.get(ObjectAttributes, OBJECT_ATTRIBUTES::Attributes)?;
+        let name = cx
+            .memory
+            .get(ObjectAttributes, OBJECT_ATTRIBUTES::ObjectName)?;
+        let flags = cx
+            .memory
+            .get(ObjectAttributes, OBJECT_ATTRIBUTES::Attributes)?;
         let path = read_string(cx, name)?;
         cx.memory.read(SectionHandle)?;
-        let Some(found) = cx.lookup_path(&path) else { return Ok(STATUS_OBJECT_NAME_NOT_FOUND) };
-        if !matches!(cx.ob.objects.get(&found.body).map(|o| &o.kind), Some(Kind::Section(_))) {
+        let Some(found) = cx.lookup_path(&path) else {
+            return Ok(STATUS_OBJECT_NAME_NOT_FOUND);
+        };
+        if !matches!(
+            cx.ob.objects.get(&found.body).map(|o| &o.kind),
+            Some(Kind::Section(_))
+        ) {
             return Ok(STATUS_OBJECT_TYPE_MISMATCH);
         }
         let process: ProcessId = cx.thread().process;
@@ -82,7 +96,9 @@ impl Sections {
     #[page("wdm/nf-wdm-zwmapviewofsection")]
     #[irql(PASSIVE_LEVEL)]
     #[returns(NTSTATUS)]
-    #[assumed("views of physical memory start at page granularity; only they, the current process and a base chosen by the system are modelled")]
+    #[assumed(
+        "views of physical memory start at page granularity; only they, the current process and a base chosen by the system are modelled"
+    )]
     fn ZwMapViewOfSection(
         cx: &mut Machine,
         SectionHandle: u64,
@@ -98,21 +114,33 @@ impl Sections {
     ) -> Result<Flow, Fault> {
         let _ = (ZeroBits, CommitSize, InheritDisposition, AllocationType);
         let status = |s: NTSTATUS| Ok(Flow::Return(u64::from(s.0)));
-        let Some(entry) = handles::find(cx, SectionHandle) else { return status(STATUS_INVALID_HANDLE) };
+        let Some(entry) = handles::find(cx, SectionHandle) else {
+            return status(STATUS_INVALID_HANDLE);
+        };
         match cx.ob.objects.get(&entry.object).map(|o| &o.kind) {
             Some(Kind::Section(name)) if name == PHYSICAL_MEMORY => {}
             _ => return status(STATUS_OBJECT_TYPE_MISMATCH),
         }
         // ZwCurrentProcess() is -1.
         if ProcessHandle != u64::MAX {
-            return Ok(Flow::NotModelled("ZwMapViewOfSection into another process".into()));
+            return Ok(Flow::NotModelled(
+                "ZwMapViewOfSection into another process".into(),
+            ));
         }
         if cx.memory.read(BaseAddress)? != 0 {
-            return Ok(Flow::NotModelled("ZwMapViewOfSection at a chosen address".into()));
+            return Ok(Flow::NotModelled(
+                "ZwMapViewOfSection at a chosen address".into(),
+            ));
         }
-        let offset = if SectionOffset.is_null() { 0 } else { cx.memory.read(SectionOffset)? };
+        let offset = if SectionOffset.is_null() {
+            0
+        } else {
+            cx.memory.read(SectionOffset)?
+        };
         let size = cx.memory.read(ViewSize)?;
-        let Some(flags) = protection(Win32Protect) else { return status(STATUS_INVALID_PAGE_PROTECTION) };
+        let Some(flags) = protection(Win32Protect) else {
+            return status(STATUS_INVALID_PAGE_PROTECTION);
+        };
         let first = offset & !(PAGE - 1);
         let pages = (offset - first).saturating_add(size).div_ceil(PAGE);
         if size == 0 || pages > 1 << 20 {
@@ -127,7 +155,11 @@ impl Sections {
             }
         }
         for i in 0..pages {
-            if cx.memory.map(cr3, at + i * PAGE, Gpa(first + i * PAGE), flags).is_err() {
+            if cx
+                .memory
+                .map(cr3, at + i * PAGE, Gpa(first + i * PAGE), flags)
+                .is_err()
+            {
                 return status(STATUS_INSUFFICIENT_RESOURCES);
             }
         }

@@ -14,7 +14,11 @@ const LARGE: u64 = 1 << 7;
 
 /// Points the slot of an address space to its own top-level table.
 pub fn install(memory: &mut Memory, cr3: u64) {
-    let flags = PageFlags::PRESENT | PageFlags::WRITE | PageFlags::NX | PageFlags::ACCESSED | PageFlags::DIRTY;
+    let flags = PageFlags::PRESENT
+        | PageFlags::WRITE
+        | PageFlags::NX
+        | PageFlags::ACCESSED
+        | PageFlags::DIRTY;
     let entry = cr3 & FRAME | flags.bits();
     let _ = memory.write_physical(Gpa((cr3 & FRAME) + 8 * SLOT), &entry.to_le_bytes());
 }
@@ -29,7 +33,10 @@ fn entries(memory: &Memory, table: u64) -> Vec<u64> {
     if memory.read_physical(Gpa(table), &mut bytes).is_err() {
         return Vec::new();
     }
-    bytes.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().unwrap_or_default())).collect()
+    bytes
+        .chunks_exact(8)
+        .map(|c| u64::from_le_bytes(c.try_into().unwrap_or_default()))
+        .collect()
 }
 
 /// Tables below one, with their indexes.

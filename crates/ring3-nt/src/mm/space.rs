@@ -189,17 +189,26 @@ impl Machine {
 
     /// Gives back what [`Machine::allocate_pages`] gave.
     pub fn free_pages(&mut self, region: Region, at: Gva) -> bool {
-        let Some(pages) = self.mm.regions.release(region, at.raw()) else { return false };
+        let Some(pages) = self.mm.regions.release(region, at.raw()) else {
+            return false;
+        };
         self.free_pages_at(at.raw(), pages);
         true
     }
 
     /// Maps existing physical pages at fresh kernel addresses.
     pub fn map_physical(&mut self, frames: &[Gpa], flags: PageFlags) -> Option<Gva> {
-        let at = self.mm.regions.reserve(Region::SystemPtes, frames.len() as u64)?;
+        let at = self
+            .mm
+            .regions
+            .reserve(Region::SystemPtes, frames.len() as u64)?;
         let cr3 = self.memory.context().cr3;
         for (i, frame) in frames.iter().enumerate() {
-            if self.memory.map(cr3, at + i as u64 * PAGE, *frame, flags).is_err() {
+            if self
+                .memory
+                .map(cr3, at + i as u64 * PAGE, *frame, flags)
+                .is_err()
+            {
                 self.unmap_physical(Gva::new(at));
                 return None;
             }
@@ -209,7 +218,9 @@ impl Machine {
 
     /// Undoes [`Machine::map_physical`]; the physical pages stay. False if nothing was mapped there.
     pub fn unmap_physical(&mut self, at: Gva) -> bool {
-        let Some(pages) = self.mm.regions.release(Region::SystemPtes, at.raw()) else { return false };
+        let Some(pages) = self.mm.regions.release(Region::SystemPtes, at.raw()) else {
+            return false;
+        };
         let cr3 = self.memory.context().cr3;
         for i in 0..pages {
             self.memory.unmap(cr3, at.raw() + i * PAGE);
@@ -220,18 +231,30 @@ impl Machine {
     /// The physical address behind a kernel or current user address.
     #[must_use]
     pub fn physical(&self, va: u64) -> Option<Gpa> {
-        self.memory.translate(self.memory.context().cr3, va).map(|t| t.pa)
+        self.memory
+            .translate(self.memory.context().cr3, va)
+            .map(|t| t.pa)
     }
 }
 
 impl Machine {
     /// Maps a page range of an image with its rights and copies its bytes there.
-    pub(crate) fn map_image_range(&mut self, base: u64, bytes: &[u8], start: u64, end: u64, write: bool, execute: bool) {
+    pub(crate) fn map_image_range(
+        &mut self,
+        base: u64,
+        bytes: &[u8],
+        start: u64,
+        end: u64,
+        write: bool,
+        execute: bool,
+    ) {
         let cr3 = self.memory.context().cr3;
         let flags = image(write, execute);
         let mut at = start & !(PAGE - 1);
         while at < end {
-            let Some(frame) = self.memory.alloc_frame() else { return };
+            let Some(frame) = self.memory.alloc_frame() else {
+                return;
+            };
             let from = (at as usize).min(bytes.len());
             let to = ((at + PAGE) as usize).min(bytes.len());
             let _ = self.memory.write_physical(frame, &bytes[from..to]);

@@ -9,13 +9,19 @@ const KERNEL: u64 = 0xffff_ffff_8000_0000;
 /// `THREAD_ALL_ACCESS`.
 const THREAD_ALL_ACCESS: u32 = 0x001f_ffff;
 
+/// Whether a handle value is that of a kernel handle.
+#[must_use]
+pub const fn is_kernel(handle: u64) -> bool {
+    handle & KERNEL == KERNEL
+}
+
 /// The table and the slot that a handle value means for the current thread.
 fn slot(cx: &Machine, handle: u64) -> (ProcessId, u64) {
     // Handle values are sign extended from 32 bits by callers that keep them in a LONG.
-    if handle & KERNEL == KERNEL || cx.thread().process == ProcessId::SYSTEM {
+    if is_kernel(handle) || cx.thread().space() == ProcessId::SYSTEM {
         (ProcessId::SYSTEM, handle & 0x7fff_fffc)
     } else {
-        (cx.thread().process, handle & 0x7fff_fffc)
+        (cx.thread().space(), handle & 0x7fff_fffc)
     }
 }
 
@@ -27,7 +33,14 @@ pub fn open(cx: &mut Machine, object: u64, access: u32, process: ProcessId, kern
         value += 4;
     }
     let owner = cx.caller;
-    cx.ob.handles.insert((table, value), Handle { object, access, owner });
+    cx.ob.handles.insert(
+        (table, value),
+        Handle {
+            object,
+            access,
+            owner,
+        },
+    );
     cx.reference_object(object);
     if let Some(found) = cx.ob.objects.get_mut(&object) {
         found.handles += 1;
@@ -43,22 +56,31 @@ pub fn open_thread(cx: &mut Machine, object: u64) -> u64 {
     open(cx, object, THREAD_ALL_ACCESS, ProcessId::SYSTEM, true)
 }
 
-/// What a handle of the current process means.
+/// What a handle of the current process means. User mode has no use of kernel handles.
 #[must_use]
 pub fn find(cx: &Machine, handle: u64) -> Option<Handle> {
+    if handle & KERNEL == KERNEL && cx.thread().previous_mode != 0 {
+        return None;
+    }
     cx.ob.handles.get(&slot(cx, handle)).cloned()
 }
 
 /// Takes a handle off its table. The object, and whether it was its last handle.
 pub fn take(cx: &mut Machine, handle: u64) -> Option<(u64, bool)> {
+    find(cx, handle)?;
     let slot = slot(cx, handle);
     let entry = cx.ob.handles.remove(&slot)?;
+    let mut temporary = false;
     let last = match cx.ob.objects.get_mut(&entry.object) {
         Some(object) => {
             object.handles = object.handles.saturating_sub(1);
+            temporary = object.handles == 0 && !object.permanent && !object.name.is_empty();
             object.handles == 0
         }
         None => false,
     };
+    if temporary {
+        cx.forget_name(entry.object);
+    }
     Some((entry.object, last))
 }

@@ -3,9 +3,11 @@
 //! Objects live in nonpaged pool behind a real OBJECT_HEADER; type, counts and name are kept here,
 //! by the address of the body.
 
+pub mod directories;
 pub mod exports;
 pub mod handles;
 pub mod names;
+pub mod query;
 pub mod types;
 
 use std::collections::BTreeMap;
@@ -77,6 +79,8 @@ pub struct State {
     pub objects: BTreeMap<u64, Object>,
     /// Bodies by path in upper case.
     pub names: BTreeMap<String, u64>,
+    /// The OBJECT_TYPE of each type, by name.
+    pub types: BTreeMap<String, u64>,
     /// Handles by process and value.
     pub handles: BTreeMap<(ProcessId, u64), Handle>,
 }
@@ -96,7 +100,10 @@ impl Machine {
         }
         let block = self.pool_allocate(Pool::NonPaged, HEADER + size, TAG)?;
         let body = block.byte_add(HEADER);
-        let _ = self.memory.set(block.cast::<OBJECT_HEADER>(), OBJECT_HEADER::PointerCount, 1);
+        let index = types::stored_index(types::index_of(kind.type_name()), block.raw());
+        let header = block.cast::<OBJECT_HEADER>();
+        let _ = self.memory.set(header, OBJECT_HEADER::PointerCount, 1);
+        let _ = self.memory.set(header, OBJECT_HEADER::TypeIndex, index);
         self.adopt_object(body.raw(), kind, name, owner);
         Some(body)
     }
@@ -106,16 +113,57 @@ impl Machine {
         if !name.is_empty() {
             self.ob.names.insert(names::key(name), body);
         }
-        let object = Object { kind, name: name.to_owned(), references: 1, handles: 0, permanent: false, owner };
+        // The I/O manager makes the objects that it names permanent.
+        let permanent =
+            !name.is_empty() && matches!(kind, Kind::Device | Kind::Driver | Kind::SymbolicLink(_));
+        let object = Object {
+            kind,
+            name: name.to_owned(),
+            references: 1,
+            handles: 0,
+            permanent,
+            owner,
+        };
         self.ob.objects.insert(body, object);
     }
 
     /// Takes a name off the name space.
     pub fn forget_name(&mut self, body: u64) {
-        let Some(object) = self.ob.objects.get(&body) else { return };
+        let Some(object) = self.ob.objects.get(&body) else {
+            return;
+        };
         let key = names::key(&object.name);
         if self.ob.names.get(&key) == Some(&body) {
             self.ob.names.remove(&key);
+        }
+    }
+
+    /// Makes an object stay, or not, when its last handle is closed. One that is not permanent any more and has no
+    /// handle loses its name at once.
+    pub fn set_permanent(&mut self, body: u64, permanent: bool) {
+        /// `OB_FLAG_PERMANENT_OBJECT`.
+        const PERMANENT: u8 = 0x10;
+        let Some(object) = self.ob.objects.get_mut(&body) else {
+            return;
+        };
+        object.permanent = permanent;
+        let nameless = !permanent && object.handles == 0;
+        let pooled = !matches!(object.kind, Kind::Thread | Kind::Process);
+        if pooled {
+            let header = Gva::<OBJECT_HEADER>::new(body.wrapping_sub(HEADER));
+            let flags = self
+                .memory
+                .peek(header.at(OBJECT_HEADER::Flags))
+                .unwrap_or(0);
+            let flags = if permanent {
+                flags | PERMANENT
+            } else {
+                flags & !PERMANENT
+            };
+            let _ = self.memory.set(header, OBJECT_HEADER::Flags, flags);
+        }
+        if nameless {
+            self.forget_name(body);
         }
     }
 

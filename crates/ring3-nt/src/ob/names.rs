@@ -1,6 +1,10 @@
 //! The name space. Documentation: "Object Names", "Introduction to MS-DOS Device Names".
 
 use crate::Machine;
+use crate::ntstatus::{
+    NTSTATUS, STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_INVALID,
+    STATUS_OBJECT_PATH_NOT_FOUND, STATUS_OBJECT_PATH_SYNTAX_BAD, STATUS_OBJECT_TYPE_MISMATCH,
+};
 
 use super::Kind;
 
@@ -10,7 +14,15 @@ const MAX_LINKS: u32 = 16;
 /// `\??` and `\DosDevices` are the global MS-DOS device directory for everybody here.
 fn canonical(path: &str) -> String {
     let upper = path.to_uppercase();
-    for prefix in ["\\DOSDEVICES\\GLOBAL\\", "\\??\\GLOBAL\\", "\\DOSDEVICES\\", "\\??\\"] {
+    if upper == "\\??" || upper == "\\DOSDEVICES" {
+        return "\\GLOBAL??".to_owned();
+    }
+    for prefix in [
+        "\\DOSDEVICES\\GLOBAL\\",
+        "\\??\\GLOBAL\\",
+        "\\DOSDEVICES\\",
+        "\\??\\",
+    ] {
         if let Some(rest) = upper.strip_prefix(prefix) {
             return format!("\\GLOBAL??\\{rest}");
         }
@@ -38,6 +50,38 @@ impl Machine {
     #[must_use]
     pub fn object_named(&self, path: &str) -> Option<u64> {
         self.ob.names.get(&key(path)).copied()
+    }
+
+    /// Whether an object of this name can be created: the name is free and its directory exists.
+    ///
+    /// # Errors
+    /// The status with which Windows refuses the name.
+    pub fn check_new_name(&self, path: &str) -> Result<(), NTSTATUS> {
+        let path = key(path);
+        if !path.starts_with('\\') {
+            return Err(STATUS_OBJECT_PATH_SYNTAX_BAD);
+        }
+        if path.len() > 1 && path.ends_with('\\') {
+            return Err(STATUS_OBJECT_NAME_INVALID);
+        }
+        if self.ob.names.contains_key(&path) {
+            return Err(STATUS_OBJECT_NAME_COLLISION);
+        }
+        let parent = match path.rfind('\\') {
+            Some(0) | None => "\\",
+            Some(at) => path.get(..at).unwrap_or("\\"),
+        };
+        match self
+            .ob
+            .names
+            .get(parent)
+            .and_then(|body| self.ob.objects.get(body))
+            .map(|o| &o.kind)
+        {
+            Some(Kind::Directory) => Ok(()),
+            Some(_) => Err(STATUS_OBJECT_TYPE_MISMATCH),
+            None => Err(STATUS_OBJECT_PATH_NOT_FOUND),
+        }
     }
 
     /// Follows a path to an object: symbolic links are followed, and what is behind a device belongs to

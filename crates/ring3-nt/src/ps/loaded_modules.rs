@@ -10,13 +10,18 @@ use crate::mm::space::{self, Region};
 const NAMES: u64 = 0x200;
 
 fn head(cx: &Machine) -> Option<Gva<LIST_ENTRY>> {
-    cx.export_address("ntoskrnl.exe", "PsLoadedModuleList").map(Gva::cast)
+    cx.export_address("ntoskrnl.exe", "PsLoadedModuleList")
+        .map(Gva::cast)
 }
 
 /// Writes an entry for a loaded image and links it at the end of the list.
 pub fn insert(cx: &mut Machine, base: u64) {
-    let Some(page) = cx.allocate_pages(Region::Objects, 1, space::data()) else { return };
-    let Some(module) = cx.modules.at(base).cloned() else { return };
+    let Some(page) = cx.allocate_pages(Region::Objects, 1, space::data()) else {
+        return;
+    };
+    let Some(module) = cx.modules.at(base).cloned() else {
+        return;
+    };
     let entry = page.cast::<KLDR_DATA_TABLE_ENTRY>();
     let path = format!("\\SystemRoot\\system32\\drivers\\{}", module.name);
     let written = (|| -> Result<(), Fault> {
@@ -27,7 +32,11 @@ pub fn insert(cx: &mut Machine, base: u64) {
         let base_length = 2 * module.name.encode_utf16().count() as u16;
         let m = &mut cx.memory;
         for (string, length, buffer) in [
-            (entry.at(KLDR_DATA_TABLE_ENTRY::FullDllName), full_length, text),
+            (
+                entry.at(KLDR_DATA_TABLE_ENTRY::FullDllName),
+                full_length,
+                text,
+            ),
             (
                 entry.at(KLDR_DATA_TABLE_ENTRY::BaseDllName),
                 base_length,
@@ -39,7 +48,11 @@ pub fn insert(cx: &mut Machine, base: u64) {
             m.set(string, UNICODE_STRING::Buffer, buffer.cast())?;
         }
         m.set(entry, KLDR_DATA_TABLE_ENTRY::DllBase, Gva::new(base))?;
-        m.set(entry, KLDR_DATA_TABLE_ENTRY::EntryPoint, Gva::new(module.entry))?;
+        m.set(
+            entry,
+            KLDR_DATA_TABLE_ENTRY::EntryPoint,
+            Gva::new(module.entry),
+        )?;
         m.set(entry, KLDR_DATA_TABLE_ENTRY::SizeOfImage, module.size)?;
         m.set(entry, KLDR_DATA_TABLE_ENTRY::LoadCount, 1u16)?;
         let Some(head) = head(cx) else { return Ok(()) };
@@ -57,7 +70,14 @@ pub fn insert(cx: &mut Machine, base: u64) {
 
 /// Takes an entry off the list. A list that a driver has damaged stays as it is.
 pub fn remove(cx: &mut Machine, base: u64) {
-    let Some(entry) = cx.modules.at(base).map(|m| m.entry_in_list).filter(|e| !e.is_null()) else { return };
+    let Some(entry) = cx
+        .modules
+        .at(base)
+        .map(|m| m.entry_in_list)
+        .filter(|e| !e.is_null())
+    else {
+        return;
+    };
     let link = entry.cast::<LIST_ENTRY>();
     let _ = (|| -> Result<(), Fault> {
         let next = cx.memory.get(link, LIST_ENTRY::Flink)?;

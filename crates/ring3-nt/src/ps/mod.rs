@@ -1,9 +1,9 @@
 //! Processes, threads and loaded modules, as drivers see them.
 
 pub mod loaded_modules;
-pub mod variables;
 pub mod system_routine;
 pub mod threads;
+pub mod variables;
 
 use std::collections::BTreeMap;
 

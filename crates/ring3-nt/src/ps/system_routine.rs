@@ -20,7 +20,10 @@ impl SystemRoutines {
     #[page("wdm/nf-wdm-mmgetsystemroutineaddress")]
     #[irql(PASSIVE_LEVEL)]
     #[partial("names that the build exports but that are not modelled give NULL")]
-    fn MmGetSystemRoutineAddress(cx: &mut Machine, SystemRoutineName: Gva<UNICODE_STRING>) -> Result<Gva, Fault> {
+    fn MmGetSystemRoutineAddress(
+        cx: &mut Machine,
+        SystemRoutineName: Gva<UNICODE_STRING>,
+    ) -> Result<Gva, Fault> {
         let name = crate::io::device::read_string(cx, SystemRoutineName)?;
         for module in ["ntoskrnl.exe", "HAL.dll"] {
             if cx.stubs.is_modelled(module, &name) {
@@ -28,7 +31,9 @@ impl SystemRoutines {
             }
         }
         if cx.export_address("ntoskrnl.exe", &name).is_some() {
-            let text = format!("MmGetSystemRoutineAddress: {name} exists in this build but is not modelled; NULL was given");
+            let text = format!(
+                "MmGetSystemRoutineAddress: {name} exists in this build but is not modelled; NULL was given"
+            );
             cx.report("model/routine-hidden", Severity::Note, text);
         }
         Ok(Gva::NULL)
@@ -37,7 +42,10 @@ impl SystemRoutines {
     /// The version of the system.
     #[page("wdm/nf-wdm-rtlgetversion")]
     #[irql(PASSIVE_LEVEL)]
-    fn RtlGetVersion(cx: &mut Machine, lpVersionInformation: Gva<RTL_OSVERSIONINFOEXW>) -> Result<NTSTATUS, Fault> {
+    fn RtlGetVersion(
+        cx: &mut Machine,
+        lpVersionInformation: Gva<RTL_OSVERSIONINFOEXW>,
+    ) -> Result<NTSTATUS, Fault> {
         let at = lpVersionInformation;
         let size: u32 = cx.memory.read(at.cast())?;
         let build = cx.build;
@@ -50,8 +58,16 @@ impl SystemRoutines {
         if size > SHORT_VERSION {
             m.set(at, RTL_OSVERSIONINFOEXW::wServicePackMajor, 0)?;
             m.set(at, RTL_OSVERSIONINFOEXW::wServicePackMinor, 0)?;
-            m.set(at, RTL_OSVERSIONINFOEXW::wSuiteMask, build.suite_mask as u16)?;
-            m.set(at, RTL_OSVERSIONINFOEXW::wProductType, build.product_type as u8)?;
+            m.set(
+                at,
+                RTL_OSVERSIONINFOEXW::wSuiteMask,
+                build.suite_mask as u16,
+            )?;
+            m.set(
+                at,
+                RTL_OSVERSIONINFOEXW::wProductType,
+                build.product_type as u8,
+            )?;
         }
         Ok(STATUS_SUCCESS)
     }
@@ -67,7 +83,11 @@ impl SystemRoutines {
         CSDVersion: Gva<UNICODE_STRING>,
     ) -> Result<bool, Fault> {
         let build = cx.build;
-        for (at, value) in [(MajorVersion, build.major), (MinorVersion, build.minor), (BuildNumber, build.build)] {
+        for (at, value) in [
+            (MajorVersion, build.major),
+            (MinorVersion, build.minor),
+            (BuildNumber, build.build),
+        ] {
             if !at.is_null() {
                 cx.memory.write(at, value)?;
             }

@@ -9,7 +9,9 @@ use crate::flow::{Flow, Wall};
 use crate::layout::{CLIENT_ID, EPROCESS, ETHREAD, KTHREAD, OBJECT_ATTRIBUTES};
 use crate::machine::finding::Severity;
 use crate::machine::thread::{ProcessId, ThreadId};
-use crate::ntstatus::{NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
+use crate::ntstatus::{
+    NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
+};
 
 /// `SYSTEM_THREAD_EXCEPTION_NOT_HANDLED`.
 const SYSTEM_THREAD_EXCEPTION_NOT_HANDLED: u32 = 0x7e;
@@ -24,7 +26,11 @@ pub fn system_thread(cx: &mut Machine, start: Gva<Code>, context: u64) -> Flow {
     call!(start, context);
     let level = cx.irql();
     if level != 0 {
-        cx.report("irql/thread-end", Severity::Error, format!("a system thread ended at IRQL {level}"));
+        cx.report(
+            "irql/thread-end",
+            Severity::Error,
+            format!("a system thread ended at IRQL {level}"),
+        );
         cx.set_irql(0);
     }
     Flow::ThreadEnd
@@ -64,7 +70,9 @@ impl Threads {
         // A null handle and ZwCurrentProcess in the System process both mean System.
         let system = cx.thread().process == ProcessId::SYSTEM;
         if !(ProcessHandle == 0 || ProcessHandle == u64::MAX && system) {
-            return Ok(Flow::NotModelled("PsCreateSystemThread in a process other than System".into()));
+            return Ok(Flow::NotModelled(
+                "PsCreateSystemThread in a process other than System".into(),
+            ));
         }
         cx.memory.read(ThreadHandle)?;
         let Some(id) = create_system_thread(cx, StartRoutine, StartContext.raw()) else {
@@ -72,8 +80,13 @@ impl Threads {
         };
         let object = cx.thread_by(id).object;
         if !ClientId.is_null() {
-            cx.memory.set(ClientId, CLIENT_ID::UniqueProcess, Gva::new(ProcessId::SYSTEM.guest()))?;
-            cx.memory.set(ClientId, CLIENT_ID::UniqueThread, Gva::new(id.guest()))?;
+            cx.memory.set(
+                ClientId,
+                CLIENT_ID::UniqueProcess,
+                Gva::new(ProcessId::SYSTEM.guest()),
+            )?;
+            cx.memory
+                .set(ClientId, CLIENT_ID::UniqueThread, Gva::new(id.guest()))?;
         }
         let handle = crate::ob::handles::open_thread(cx, object.raw());
         cx.memory.write(ThreadHandle, handle)?;
@@ -135,7 +148,10 @@ impl Threads {
     #[page("ntddk/nf-ntddk-psgetthreadid")]
     #[irql(any)]
     fn PsGetThreadId(cx: &mut Machine, Thread: Gva<ETHREAD>) -> Result<u64, Fault> {
-        Ok(cx.memory.get(Thread.at(ETHREAD::Cid), CLIENT_ID::UniqueThread)?.raw())
+        Ok(cx
+            .memory
+            .get(Thread.at(ETHREAD::Cid), CLIENT_ID::UniqueThread)?
+            .raw())
     }
 
     /// The process of a thread.
@@ -143,7 +159,9 @@ impl Threads {
     #[irql(any)]
     fn PsGetThreadProcess(cx: &mut Machine, Thread: Gva<ETHREAD>) -> Gva<EPROCESS> {
         let process = cx.thread_of_object(Thread.raw()).map(|t| t.process);
-        process.and_then(|p| cx.processes.get(&p)).map_or(Gva::NULL, |p| p.object)
+        process
+            .and_then(|p| cx.processes.get(&p))
+            .map_or(Gva::NULL, |p| p.object)
     }
 
     /// TRUE if a thread is a system thread.

@@ -51,7 +51,10 @@ pub const VARIABLES: &[Variable] = &[
         size: 8,
         summary: "The System process.",
         init: |cx, at| {
-            let object = cx.processes.get(&ProcessId::SYSTEM).map_or(0, |p| p.object.raw());
+            let object = cx
+                .processes
+                .get(&ProcessId::SYSTEM)
+                .map_or(0, |p| p.object.raw());
             word(cx, at, object);
         },
     },

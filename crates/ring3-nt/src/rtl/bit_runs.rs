@@ -31,7 +31,12 @@ impl Iterator for Runs<'_> {
     fn next(&mut self) -> Option<(usize, usize)> {
         let rest = self.bits.get(self.at..)?;
         let start = self.at + rest.iter().position(|b| *b == self.value)?;
-        let length = self.bits.get(start..)?.iter().take_while(|b| **b == self.value).count();
+        let length = self
+            .bits
+            .get(start..)?
+            .iter()
+            .take_while(|b| **b == self.value)
+            .count();
         self.at = start + length;
         Some((start, length))
     }
@@ -58,7 +63,10 @@ mod tests {
     #[test]
     fn runs_are_found_in_order() {
         let map = bits("0011000110");
-        assert_eq!(Runs::of(&map, false).collect::<Vec<_>>(), [(0, 2), (4, 3), (9, 1)]);
+        assert_eq!(
+            Runs::of(&map, false).collect::<Vec<_>>(),
+            [(0, 2), (4, 3), (9, 1)]
+        );
         assert_eq!(Runs::of(&map, true).collect::<Vec<_>>(), [(2, 2), (7, 2)]);
         assert_eq!(Runs::from(&map, false, 5).next(), Some((5, 2)));
         assert_eq!(Runs::from(&map, false, 10).next(), None);

@@ -25,8 +25,13 @@ fn load(cx: &Machine, map: Gva<RTL_BITMAP>) -> Result<Vec<bool>, Fault> {
     let bytes = count.div_ceil(8);
     let mut at = 0;
     while at < bytes {
-        let part = cx.memory.read_vec(buffer.byte_add(at), CHUNK.min(bytes - at))?;
-        bits.extend(part.iter().flat_map(|byte| (0..8).map(move |i| byte >> i & 1 != 0)));
+        let part = cx
+            .memory
+            .read_vec(buffer.byte_add(at), CHUNK.min(bytes - at))?;
+        bits.extend(
+            part.iter()
+                .flat_map(|byte| (0..8).map(move |i| byte >> i & 1 != 0)),
+        );
         at += CHUNK;
     }
     bits.truncate(count as usize);
@@ -34,7 +39,13 @@ fn load(cx: &Machine, map: Gva<RTL_BITMAP>) -> Result<Vec<bool>, Fault> {
 }
 
 /// Sets bits from `start` on to `value`, as far as the bitmap reaches.
-fn store(cx: &mut Machine, map: Gva<RTL_BITMAP>, start: u64, count: u64, value: bool) -> Result<(), Fault> {
+fn store(
+    cx: &mut Machine,
+    map: Gva<RTL_BITMAP>,
+    start: u64,
+    count: u64,
+    value: bool,
+) -> Result<(), Fault> {
     let end = size(cx, map)?.min(start.saturating_add(count));
     let buffer = cx.memory.get(map, RTL_BITMAP::Buffer)?.cast::<u8>();
     let mut at = start;
@@ -43,7 +54,8 @@ fn store(cx: &mut Machine, map: Gva<RTL_BITMAP>, start: u64, count: u64, value: 
         let inside = (8 - at % 8).min(end - at);
         let mask = ((0xff_u16 >> (8 - inside)) << (at % 8)) as u8;
         let old: u8 = cx.memory.read(byte)?;
-        cx.memory.write(byte, if value { old | mask } else { old & !mask })?;
+        cx.memory
+            .write(byte, if value { old | mask } else { old & !mask })?;
         at += inside;
     }
     Ok(())
@@ -57,7 +69,13 @@ fn fill(cx: &mut Machine, map: Gva<RTL_BITMAP>, value: u8) -> Result<(), Fault> 
 }
 
 /// Whether a range lies in the bitmap and all its bits have the value.
-fn all(cx: &Machine, map: Gva<RTL_BITMAP>, start: u32, count: u32, value: bool) -> Result<bool, Fault> {
+fn all(
+    cx: &Machine,
+    map: Gva<RTL_BITMAP>,
+    start: u32,
+    count: u32,
+    value: bool,
+) -> Result<bool, Fault> {
     let (start, count) = (u64::from(start), u64::from(count));
     if count == 0 || start + count > size(cx, map)? {
         return Ok(false);
@@ -73,14 +91,31 @@ fn all(cx: &Machine, map: Gva<RTL_BITMAP>, start: u32, count: u32, value: bool) 
 }
 
 /// The first run of `count` bits of `value`: from the hint on, then from the start.
-fn find(cx: &Machine, map: Gva<RTL_BITMAP>, count: u32, hint: u32, value: bool) -> Result<u32, Fault> {
+fn find(
+    cx: &Machine,
+    map: Gva<RTL_BITMAP>,
+    count: u32,
+    hint: u32,
+    value: bool,
+) -> Result<u32, Fault> {
     if count == 0 {
         return Ok(hint & !7);
     }
-    Ok(find_run(&load(cx, map)?, value, count as usize, hint as usize))
+    Ok(find_run(
+        &load(cx, map)?,
+        value,
+        count as usize,
+        hint as usize,
+    ))
 }
 
-fn find_and_set(cx: &mut Machine, map: Gva<RTL_BITMAP>, count: u32, hint: u32, value: bool) -> Result<u32, Fault> {
+fn find_and_set(
+    cx: &mut Machine,
+    map: Gva<RTL_BITMAP>,
+    count: u32,
+    hint: u32,
+    value: bool,
+) -> Result<u32, Fault> {
     let at = find(cx, map, count, hint, value)?;
     if at != NOT_FOUND {
         store(cx, map, u64::from(at), u64::from(count), !value)?;
@@ -89,7 +124,12 @@ fn find_and_set(cx: &mut Machine, map: Gva<RTL_BITMAP>, count: u32, hint: u32, v
 }
 
 /// Writes where a run starts; gives its length.
-fn give_run(cx: &mut Machine, run: Option<(usize, usize)>, start: Gva<u32>, otherwise: u32) -> Result<u32, Fault> {
+fn give_run(
+    cx: &mut Machine,
+    run: Option<(usize, usize)>,
+    start: Gva<u32>,
+    otherwise: u32,
+) -> Result<u32, Fault> {
     let (at, length) = run.map_or((otherwise, 0), |(at, length)| (at as u32, length as u32));
     cx.memory.write(start, at)?;
     Ok(length)
@@ -109,8 +149,10 @@ impl Bitmaps {
         BitMapBuffer: Gva<u32>,
         SizeOfBitMap: u32,
     ) -> Result<(), Fault> {
-        cx.memory.set(BitMapHeader, RTL_BITMAP::SizeOfBitMap, SizeOfBitMap)?;
-        cx.memory.set(BitMapHeader, RTL_BITMAP::Buffer, BitMapBuffer)
+        cx.memory
+            .set(BitMapHeader, RTL_BITMAP::SizeOfBitMap, SizeOfBitMap)?;
+        cx.memory
+            .set(BitMapHeader, RTL_BITMAP::Buffer, BitMapBuffer)
     }
 
     /// Clears all bits.
@@ -130,21 +172,33 @@ impl Bitmaps {
     /// Clears a bit.
     #[page("wdm/nf-wdm-rtlclearbit")]
     #[irql(any)]
-    fn RtlClearBit(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, BitNumber: u32) -> Result<(), Fault> {
+    fn RtlClearBit(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        BitNumber: u32,
+    ) -> Result<(), Fault> {
         store(cx, BitMapHeader, u64::from(BitNumber), 1, false)
     }
 
     /// Sets a bit.
     #[page("wdm/nf-wdm-rtlsetbit")]
     #[irql(any)]
-    fn RtlSetBit(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, BitNumber: u32) -> Result<(), Fault> {
+    fn RtlSetBit(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        BitNumber: u32,
+    ) -> Result<(), Fault> {
         store(cx, BitMapHeader, u64::from(BitNumber), 1, true)
     }
 
     /// The value of a bit.
     #[page("wdm/nf-wdm-rtltestbit")]
     #[irql(any)]
-    fn RtlTestBit(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, BitNumber: u32) -> Result<bool, Fault> {
+    fn RtlTestBit(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        BitNumber: u32,
+    ) -> Result<bool, Fault> {
         all(cx, BitMapHeader, BitNumber, 1, true)
     }
 
@@ -157,7 +211,13 @@ impl Bitmaps {
         StartingIndex: u32,
         NumberToClear: u32,
     ) -> Result<(), Fault> {
-        store(cx, BitMapHeader, u64::from(StartingIndex), u64::from(NumberToClear), false)
+        store(
+            cx,
+            BitMapHeader,
+            u64::from(StartingIndex),
+            u64::from(NumberToClear),
+            false,
+        )
     }
 
     /// Sets a range of bits.
@@ -169,48 +229,84 @@ impl Bitmaps {
         StartingIndex: u32,
         NumberToSet: u32,
     ) -> Result<(), Fault> {
-        store(cx, BitMapHeader, u64::from(StartingIndex), u64::from(NumberToSet), true)
+        store(
+            cx,
+            BitMapHeader,
+            u64::from(StartingIndex),
+            u64::from(NumberToSet),
+            true,
+        )
     }
 
     /// TRUE if all bits of a range are clear.
     #[page("wdm/nf-wdm-rtlarebitsclear")]
     #[irql(any)]
-    fn RtlAreBitsClear(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, StartingIndex: u32, Length: u32) -> Result<bool, Fault> {
+    fn RtlAreBitsClear(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        StartingIndex: u32,
+        Length: u32,
+    ) -> Result<bool, Fault> {
         all(cx, BitMapHeader, StartingIndex, Length, false)
     }
 
     /// TRUE if all bits of a range are set.
     #[page("wdm/nf-wdm-rtlarebitsset")]
     #[irql(any)]
-    fn RtlAreBitsSet(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, StartingIndex: u32, Length: u32) -> Result<bool, Fault> {
+    fn RtlAreBitsSet(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        StartingIndex: u32,
+        Length: u32,
+    ) -> Result<bool, Fault> {
         all(cx, BitMapHeader, StartingIndex, Length, true)
     }
 
     /// Finds a run of clear bits; FFFFFFFFh if there is none.
     #[page("wdm/nf-wdm-rtlfindclearbits")]
     #[irql(any)]
-    fn RtlFindClearBits(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, NumberToFind: u32, HintIndex: u32) -> Result<u32, Fault> {
+    fn RtlFindClearBits(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        NumberToFind: u32,
+        HintIndex: u32,
+    ) -> Result<u32, Fault> {
         find(cx, BitMapHeader, NumberToFind, HintIndex, false)
     }
 
     /// Finds a run of set bits; FFFFFFFFh if there is none.
     #[page("wdm/nf-wdm-rtlfindsetbits")]
     #[irql(any)]
-    fn RtlFindSetBits(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, NumberToFind: u32, HintIndex: u32) -> Result<u32, Fault> {
+    fn RtlFindSetBits(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        NumberToFind: u32,
+        HintIndex: u32,
+    ) -> Result<u32, Fault> {
         find(cx, BitMapHeader, NumberToFind, HintIndex, true)
     }
 
     /// Finds a run of clear bits and sets it.
     #[page("wdm/nf-wdm-rtlfindclearbitsandset")]
     #[irql(any)]
-    fn RtlFindClearBitsAndSet(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, NumberToFind: u32, HintIndex: u32) -> Result<u32, Fault> {
+    fn RtlFindClearBitsAndSet(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        NumberToFind: u32,
+        HintIndex: u32,
+    ) -> Result<u32, Fault> {
         find_and_set(cx, BitMapHeader, NumberToFind, HintIndex, false)
     }
 
     /// Finds a run of set bits and clears it.
     #[page("wdm/nf-wdm-rtlfindsetbitsandclear")]
     #[irql(any)]
-    fn RtlFindSetBitsAndClear(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, NumberToFind: u32, HintIndex: u32) -> Result<u32, Fault> {
+    fn RtlFindSetBitsAndClear(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        NumberToFind: u32,
+        HintIndex: u32,
+    ) -> Result<u32, Fault> {
         find_and_set(cx, BitMapHeader, NumberToFind, HintIndex, true)
     }
 
@@ -239,19 +335,33 @@ impl Bitmaps {
     /// The longest run of clear bits: where it starts, and its length.
     #[page("wdm/nf-wdm-rtlfindlongestrunclear")]
     #[irql(any)]
-    fn RtlFindLongestRunClear(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, StartingIndex: Gva<u32>) -> Result<u32, Fault> {
+    fn RtlFindLongestRunClear(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        StartingIndex: Gva<u32>,
+    ) -> Result<u32, Fault> {
         let bits = load(cx, BitMapHeader)?;
         // The first of several of the same length.
-        let longest = Runs::of(&bits, false).reduce(|best, run| if run.1 > best.1 { run } else { best });
+        let longest =
+            Runs::of(&bits, false).reduce(|best, run| if run.1 > best.1 { run } else { best });
         give_run(cx, longest, StartingIndex, NOT_FOUND)
     }
 
     /// The first run of clear bits.
     #[page("wdm/nf-wdm-rtlfindfirstrunclear")]
     #[irql(any)]
-    fn RtlFindFirstRunClear(cx: &mut Machine, BitMapHeader: Gva<RTL_BITMAP>, StartingIndex: Gva<u32>) -> Result<u32, Fault> {
+    fn RtlFindFirstRunClear(
+        cx: &mut Machine,
+        BitMapHeader: Gva<RTL_BITMAP>,
+        StartingIndex: Gva<u32>,
+    ) -> Result<u32, Fault> {
         let bits = load(cx, BitMapHeader)?;
-        give_run(cx, Runs::of(&bits, false).next(), StartingIndex, bits.len() as u32)
+        give_run(
+            cx,
+            Runs::of(&bits, false).next(),
+            StartingIndex,
+            bits.len() as u32,
+        )
     }
 
     /// The first run of clear bits at or after a place.
@@ -279,7 +389,12 @@ impl Bitmaps {
     ) -> Result<u32, Fault> {
         let mut bits = load(cx, BitMapHeader)?;
         bits.truncate((FromIndex as usize).saturating_add(1));
-        give_run(cx, Runs::of(&bits, false).last(), StartingRunIndex, FromIndex)
+        give_run(
+            cx,
+            Runs::of(&bits, false).last(),
+            StartingRunIndex,
+            FromIndex,
+        )
     }
 
     /// Finds runs of clear bits: the first ones, or the longest ones in falling order.
@@ -320,6 +435,10 @@ impl Bitmaps {
     #[irql(any)]
     fn RtlFindLeastSignificantBit(cx: &mut Machine, Set: u64) -> i8 {
         let _ = &cx;
-        if Set == 0 { -1 } else { Set.trailing_zeros() as i8 }
+        if Set == 0 {
+            -1
+        } else {
+            Set.trailing_zeros() as i8
+        }
     }
 }

@@ -84,7 +84,10 @@ fn counted(cx: &Machine, at: u64, wide: bool, spec: &Spec) -> Result<Units, Faul
     }
     let bytes = cx.memory.read_vec(Gva::<u8>::new(buffer), length)?;
     let mut units: Units = if wide {
-        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+        bytes
+            .chunks_exact(2)
+            .map(|pair| u16::from_le_bytes([pair[0], pair[1]]))
+            .collect()
     } else {
         bytes.into_iter().map(u16::from).collect()
     };
@@ -99,10 +102,18 @@ fn integer(spec: &Spec, raw: u64, conversion: char) -> Units {
         Size::LongLong => 64,
         _ => 32,
     };
-    let value = if bits == 64 { raw } else { raw & ((1 << bits) - 1) };
+    let value = if bits == 64 {
+        raw
+    } else {
+        raw & ((1 << bits) - 1)
+    };
     let negative = matches!(conversion, 'd' | 'i') && value >> (bits - 1) & 1 == 1;
     let magnitude = if negative {
-        let extended = if bits == 64 { value } else { value | (u64::MAX << bits) };
+        let extended = if bits == 64 {
+            value
+        } else {
+            value | (u64::MAX << bits)
+        };
         extended.wrapping_neg()
     } else {
         value
@@ -138,7 +149,11 @@ fn integer(spec: &Spec, raw: u64, conversion: char) -> Units {
 
 fn pad(out: &mut Units, spec: &Spec, text: &[u16]) {
     let fill = spec.width.saturating_sub(text.len());
-    let blank = if spec.zero && !spec.left { u16::from(b'0') } else { u16::from(b' ') };
+    let blank = if spec.zero && !spec.left {
+        u16::from(b'0')
+    } else {
+        u16::from(b' ')
+    };
     if !spec.left {
         out.extend(std::iter::repeat_n(blank, fill));
     }
@@ -152,7 +167,12 @@ fn pad(out: &mut Units, spec: &Spec, text: &[u16]) {
 ///
 /// # Errors
 /// A fault where an argument or a string cannot be read.
-pub fn format(cx: &Machine, format: &[u16], args: &mut VarArgs, wide: bool) -> Result<Units, Fault> {
+pub fn format(
+    cx: &Machine,
+    format: &[u16],
+    args: &mut VarArgs,
+    wide: bool,
+) -> Result<Units, Fault> {
     let mut out = Vec::new();
     let mut rest = format.iter().copied().peekable();
     while let Some(unit) = rest.next() {
@@ -161,7 +181,10 @@ pub fn format(cx: &Machine, format: &[u16], args: &mut VarArgs, wide: bool) -> R
             continue;
         }
         let mut spec = Spec::default();
-        let ascii = |u: Option<&u16>| u.and_then(|u| u8::try_from(*u).ok()).map_or('\0', char::from);
+        let ascii = |u: Option<&u16>| {
+            u.and_then(|u| u8::try_from(*u).ok())
+                .map_or('\0', char::from)
+        };
         loop {
             match ascii(rest.peek()) {
                 '-' => spec.left = true,
@@ -173,7 +196,9 @@ pub fn format(cx: &Machine, format: &[u16], args: &mut VarArgs, wide: bool) -> R
             }
             rest.next();
         }
-        let number = |args: &mut VarArgs, rest: &mut std::iter::Peekable<_>| -> Result<Option<i64>, Fault> {
+        let number = |args: &mut VarArgs,
+                      rest: &mut std::iter::Peekable<_>|
+         -> Result<Option<i64>, Fault> {
             let rest: &mut std::iter::Peekable<std::iter::Copied<std::slice::Iter<'_, u16>>> = rest;
             if ascii(rest.peek()) == '*' {
                 rest.next();
@@ -212,9 +237,14 @@ pub fn format(cx: &Machine, format: &[u16], args: &mut VarArgs, wide: bool) -> R
                 digits.encode_utf16().collect()
             }
             'c' | 'C' => {
-                let narrow = spec.size == Size::Short || (wide == (conversion == 'C')) && !is_long(spec.size);
+                let narrow = spec.size == Size::Short
+                    || (wide == (conversion == 'C')) && !is_long(spec.size);
                 let value = args.next(cx)?;
-                vec![if narrow { value as u16 & 0xff } else { value as u16 }]
+                vec![if narrow {
+                    value as u16 & 0xff
+                } else {
+                    value as u16
+                }]
             }
             's' | 'S' => {
                 let value = args.next(cx)?;
@@ -253,7 +283,9 @@ fn is_long(size: Size) -> bool {
 
 fn size(rest: &mut std::iter::Peekable<std::iter::Copied<std::slice::Iter<'_, u16>>>) -> Size {
     let peek = |rest: &mut std::iter::Peekable<std::iter::Copied<std::slice::Iter<'_, u16>>>| {
-        rest.peek().and_then(|u| u8::try_from(*u).ok()).map_or('\0', char::from)
+        rest.peek()
+            .and_then(|u| u8::try_from(*u).ok())
+            .map_or('\0', char::from)
     };
     match peek(rest) {
         'h' => {

@@ -12,7 +12,12 @@ const PIECE: u64 = 4096;
 ///
 /// # Errors
 /// A fault where one of them cannot be read.
-pub fn compare(cx: &Machine, a: Gva, b: Gva, length: u64) -> Result<(u64, std::cmp::Ordering), Fault> {
+pub fn compare(
+    cx: &Machine,
+    a: Gva,
+    b: Gva,
+    length: u64,
+) -> Result<(u64, std::cmp::Ordering), Fault> {
     let mut done = 0;
     while done < length {
         let piece = (length - done).min(PIECE);
@@ -34,7 +39,12 @@ impl MemoryRoutines {
     /// Copies bytes.
     #[page("")]
     #[irql(any)]
-    #[alias("memmove", "RtlMoveMemory", "RtlCopyMemory", "RtlCopyMemoryNonTemporal")]
+    #[alias(
+        "memmove",
+        "RtlMoveMemory",
+        "RtlCopyMemory",
+        "RtlCopyMemoryNonTemporal"
+    )]
     fn memcpy(cx: &mut Machine, dest: Gva, src: Gva, count: u64) -> Result<Gva, Fault> {
         cx.memory.copy(dest, src, count)?;
         Ok(dest)
@@ -51,7 +61,12 @@ impl MemoryRoutines {
     /// Fills bytes.
     #[page("wdm/nf-wdm-rtlfillmemory")]
     #[irql(any)]
-    fn RtlFillMemory(cx: &mut Machine, Destination: Gva, Length: u64, Fill: i32) -> Result<(), Fault> {
+    fn RtlFillMemory(
+        cx: &mut Machine,
+        Destination: Gva,
+        Length: u64,
+        Fill: i32,
+    ) -> Result<(), Fault> {
         cx.memory.fill(Destination, Length, Fill as u8)
     }
 
@@ -72,7 +87,12 @@ impl MemoryRoutines {
     /// How many bytes are equal from the start on.
     #[page("wdm/nf-wdm-rtlcomparememory")]
     #[irql(any)]
-    fn RtlCompareMemory(cx: &mut Machine, Source1: Gva, Source2: Gva, Length: u64) -> Result<u64, Fault> {
+    fn RtlCompareMemory(
+        cx: &mut Machine,
+        Source1: Gva,
+        Source2: Gva,
+        Length: u64,
+    ) -> Result<u64, Fault> {
         Ok(compare(cx, Source1, Source2, Length)?.0)
     }
 }

@@ -1,11 +1,20 @@
 //! The run-time library.
 
+pub mod ansi_string;
 pub mod bit_runs;
 pub mod bitmap;
+pub mod code_page;
+pub mod convert;
 pub mod crt;
 pub mod exception;
 pub mod format;
 pub mod memory;
+pub mod numbers;
+pub mod query_registry;
+pub mod random;
+pub mod registry;
+pub mod time;
+pub mod unicode_case;
 pub mod unicode_string;
 
 /// State of the run-time library that is not in guest memory.

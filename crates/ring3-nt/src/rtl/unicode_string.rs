@@ -10,9 +10,10 @@ use crate::ex::pool::Kind as Pool;
 use crate::export::argument::{CHAR, WCHAR};
 use crate::layout::{ANSI_STRING, UNICODE_STRING};
 use crate::ntstatus::{
-    NTSTATUS, STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_PARAMETER, STATUS_NO_MEMORY,
-    STATUS_SUCCESS,
+    NTSTATUS, STATUS_BUFFER_OVERFLOW, STATUS_BUFFER_TOO_SMALL, STATUS_INVALID_PARAMETER,
+    STATUS_NO_MEMORY, STATUS_SUCCESS,
 };
+use crate::rtl::code_page;
 use crate::rtl::format::read_string;
 
 const TAG: u32 = u32::from_le_bytes(*b"Strg");
@@ -27,30 +28,43 @@ pub fn units(cx: &Machine, string: Gva<UNICODE_STRING>) -> Result<Vec<u16>, Faul
     let length = cx.memory.get(string, UNICODE_STRING::Length)?;
     let buffer = cx.memory.get(string, UNICODE_STRING::Buffer)?;
     let bytes = cx.memory.read_vec(buffer, u64::from(length & !1))?;
-    Ok(bytes.chunks_exact(2).map(|c| u16::from_le_bytes([c[0], c[1]])).collect())
+    Ok(bytes
+        .chunks_exact(2)
+        .map(|c| u16::from_le_bytes([c[0], c[1]]))
+        .collect())
 }
 
-fn ansi(cx: &Machine, string: Gva<ANSI_STRING>) -> Result<Vec<u8>, Fault> {
+pub(super) fn ansi(cx: &Machine, string: Gva<ANSI_STRING>) -> Result<Vec<u8>, Fault> {
     let length = cx.memory.get(string.cast(), UNICODE_STRING::Length)?;
     let buffer = cx.memory.get(string.cast(), UNICODE_STRING::Buffer)?;
     cx.memory.read_vec(buffer, u64::from(length))
 }
 
 /// Writes the three fields.
-fn set(cx: &mut Machine, string: Gva<UNICODE_STRING>, length: u64, maximum: u64, buffer: Gva) -> Result<(), Fault> {
-    cx.memory.set(string, UNICODE_STRING::Length, length as u16)?;
-    cx.memory.set(string, UNICODE_STRING::MaximumLength, maximum as u16)?;
+pub(super) fn set(
+    cx: &mut Machine,
+    string: Gva<UNICODE_STRING>,
+    length: u64,
+    maximum: u64,
+    buffer: Gva,
+) -> Result<(), Fault> {
+    cx.memory
+        .set(string, UNICODE_STRING::Length, length as u16)?;
+    cx.memory
+        .set(string, UNICODE_STRING::MaximumLength, maximum as u16)?;
     cx.memory.set(string, UNICODE_STRING::Buffer, buffer.cast())
 }
 
-fn bytes_of(units: &[u16]) -> Vec<u8> {
+pub(crate) fn bytes_of(units: &[u16]) -> Vec<u8> {
     units.iter().flat_map(|u| u.to_le_bytes()).collect()
 }
 
 /// Upper case of a unit: one unit to one unit, as the kernel's table maps it.
 #[must_use]
 pub fn upcase(unit: u16) -> u16 {
-    let Some(c) = char::from_u32(u32::from(unit)) else { return unit };
+    let Some(c) = char::from_u32(u32::from(unit)) else {
+        return unit;
+    };
     let mut upper = c.to_uppercase();
     match (upper.next(), upper.next()) {
         (Some(u), None) => u16::try_from(u as u32).unwrap_or(unit),
@@ -61,7 +75,9 @@ pub fn upcase(unit: u16) -> u16 {
 /// Lower case of a unit.
 #[must_use]
 pub fn downcase(unit: u16) -> u16 {
-    let Some(c) = char::from_u32(u32::from(unit)) else { return unit };
+    let Some(c) = char::from_u32(u32::from(unit)) else {
+        return unit;
+    };
     let mut lower = c.to_lowercase();
     match (lower.next(), lower.next()) {
         (Some(u), None) => u16::try_from(u as u32).unwrap_or(unit),
@@ -77,7 +93,11 @@ pub fn compare(a: &[u16], b: &[u16], insensitive: bool) -> Ordering {
 }
 
 /// Appends text to a counted string.
-fn append(cx: &mut Machine, string: Gva<UNICODE_STRING>, text: &[u16]) -> Result<NTSTATUS, Fault> {
+pub(super) fn append(
+    cx: &mut Machine,
+    string: Gva<UNICODE_STRING>,
+    text: &[u16],
+) -> Result<NTSTATUS, Fault> {
     let length = u64::from(cx.memory.get(string, UNICODE_STRING::Length)?);
     let maximum = u64::from(cx.memory.get(string, UNICODE_STRING::MaximumLength)?);
     let buffer = cx.memory.get(string, UNICODE_STRING::Buffer)?;
@@ -86,16 +106,25 @@ fn append(cx: &mut Machine, string: Gva<UNICODE_STRING>, text: &[u16]) -> Result
     if after > maximum {
         return Ok(STATUS_BUFFER_TOO_SMALL);
     }
-    cx.memory.write_bytes(buffer.cast::<u8>().byte_add(length), &bytes)?;
+    cx.memory
+        .write_bytes(buffer.cast::<u8>().byte_add(length), &bytes)?;
     if after + 2 <= maximum {
-        cx.memory.write(buffer.cast::<u8>().byte_add(after).cast::<u16>(), 0)?;
+        cx.memory
+            .write(buffer.cast::<u8>().byte_add(after).cast::<u16>(), 0)?;
     }
-    cx.memory.set(string, UNICODE_STRING::Length, after as u16)?;
+    cx.memory
+        .set(string, UNICODE_STRING::Length, after as u16)?;
     Ok(STATUS_SUCCESS)
 }
 
 /// Stores text in a counted string, with or without a buffer of its own.
-fn store(cx: &mut Machine, string: Gva<UNICODE_STRING>, text: &[u8], terminator: u64, allocate: bool) -> Result<NTSTATUS, Fault> {
+pub(crate) fn store(
+    cx: &mut Machine,
+    string: Gva<UNICODE_STRING>,
+    text: &[u8],
+    terminator: u64,
+    allocate: bool,
+) -> Result<NTSTATUS, Fault> {
     let length = text.len() as u64;
     if length + terminator > MAX {
         return Ok(STATUS_INVALID_PARAMETER);
@@ -109,11 +138,13 @@ fn store(cx: &mut Machine, string: Gva<UNICODE_STRING>, text: &[u8], terminator:
         at
     } else {
         let maximum = u64::from(cx.memory.get(string, UNICODE_STRING::MaximumLength)?);
-        if length > maximum {
+        // Conversions, which terminate, also want room behind the text.
+        if length + terminator.min(1) > maximum {
             return Ok(STATUS_BUFFER_OVERFLOW);
         }
         let at = cx.memory.get(string, UNICODE_STRING::Buffer)?;
-        cx.memory.set(string, UNICODE_STRING::Length, length as u16)?;
+        cx.memory
+            .set(string, UNICODE_STRING::Length, length as u16)?;
         at.cast()
     };
     cx.memory.write_bytes(buffer, text)?;
@@ -151,7 +182,13 @@ impl UnicodeStrings {
         }
         let text = read_string(cx, SourceString.raw(), true, 0x8000)?;
         let length = (2 * text.len() as u64).min(MAX - 2);
-        set(cx, DestinationString, length, length + 2, SourceString.cast())
+        set(
+            cx,
+            DestinationString,
+            length,
+            length + 2,
+            SourceString.cast(),
+        )
     }
 
     /// Makes a counted ANSI string of NUL-terminated text.
@@ -168,7 +205,13 @@ impl UnicodeStrings {
         }
         let text = read_string(cx, SourceString.raw(), false, 0x1_0000)?;
         let length = (text.len() as u64).min(MAX);
-        set(cx, DestinationString.cast(), length, length + 1, SourceString.cast())
+        set(
+            cx,
+            DestinationString.cast(),
+            length,
+            length + 1,
+            SourceString.cast(),
+        )
     }
 
     /// Copies a counted string; what does not fit is cut.
@@ -179,16 +222,31 @@ impl UnicodeStrings {
         DestinationString: Gva<UNICODE_STRING>,
         SourceString: Gva<UNICODE_STRING>,
     ) -> Result<(), Fault> {
-        let text = if SourceString.is_null() { Vec::new() } else { units(cx, SourceString)? };
-        let maximum = usize::from(cx.memory.get(DestinationString, UNICODE_STRING::MaximumLength)?);
+        let text = if SourceString.is_null() {
+            Vec::new()
+        } else {
+            units(cx, SourceString)?
+        };
+        let maximum = usize::from(
+            cx.memory
+                .get(DestinationString, UNICODE_STRING::MaximumLength)?,
+        );
         let mut bytes = bytes_of(&text);
         bytes.truncate(maximum & !1);
-        let buffer = cx.memory.get(DestinationString, UNICODE_STRING::Buffer)?.cast::<u8>();
+        let buffer = cx
+            .memory
+            .get(DestinationString, UNICODE_STRING::Buffer)?
+            .cast::<u8>();
         cx.memory.write_bytes(buffer, &bytes)?;
         if bytes.len() + 2 <= maximum {
-            cx.memory.write(buffer.byte_add(bytes.len() as u64).cast::<u16>(), 0)?;
+            cx.memory
+                .write(buffer.byte_add(bytes.len() as u64).cast::<u16>(), 0)?;
         }
-        cx.memory.set(DestinationString, UNICODE_STRING::Length, bytes.len() as u16)
+        cx.memory.set(
+            DestinationString,
+            UNICODE_STRING::Length,
+            bytes.len() as u16,
+        )
     }
 
     /// Appends NUL-terminated text.
@@ -276,61 +334,68 @@ impl UnicodeStrings {
         AllocateDestinationString: bool,
     ) -> Result<NTSTATUS, Fault> {
         let text: Vec<u16> = units(cx, SourceString)?.into_iter().map(upcase).collect();
-        store(cx, DestinationString, &bytes_of(&text), 0, AllocateDestinationString)
+        store(
+            cx,
+            DestinationString,
+            &bytes_of(&text),
+            0,
+            AllocateDestinationString,
+        )
     }
 
-    /// Converts an ANSI string; characters are taken as Latin-1.
+    /// Converts an ANSI string; characters are those of the ANSI code page.
     #[page("wdm/nf-wdm-rtlansistringtounicodestring")]
     #[irql(PASSIVE_LEVEL)]
-    #[assumed("the ANSI code page is Latin-1")]
+    #[assumed("the ANSI code page is 1252, without best fit")]
     fn RtlAnsiStringToUnicodeString(
         cx: &mut Machine,
         DestinationString: Gva<UNICODE_STRING>,
         SourceString: Gva<ANSI_STRING>,
         AllocateDestinationString: bool,
     ) -> Result<NTSTATUS, Fault> {
-        let text: Vec<u16> = ansi(cx, SourceString)?.into_iter().map(u16::from).collect();
-        store(cx, DestinationString, &bytes_of(&text), 2, AllocateDestinationString)
+        let text: Vec<u16> = ansi(cx, SourceString)?
+            .into_iter()
+            .map(code_page::to_unicode)
+            .collect();
+        store(
+            cx,
+            DestinationString,
+            &bytes_of(&text),
+            2,
+            AllocateDestinationString,
+        )
     }
 
-    /// Converts to an ANSI string; what is not Latin-1 becomes a question mark.
+    /// Converts to an ANSI string; what the ANSI code page does not have becomes a question mark.
     #[page("wdm/nf-wdm-rtlunicodestringtoansistring")]
     #[irql(PASSIVE_LEVEL)]
-    #[assumed("the ANSI code page is Latin-1")]
+    #[assumed("the ANSI code page is 1252, without best fit")]
     fn RtlUnicodeStringToAnsiString(
         cx: &mut Machine,
         DestinationString: Gva<ANSI_STRING>,
         SourceString: Gva<UNICODE_STRING>,
         AllocateDestinationString: bool,
     ) -> Result<NTSTATUS, Fault> {
-        let text: Vec<u8> = units(cx, SourceString)?.iter().map(|u| u8::try_from(*u).unwrap_or(b'?')).collect();
-        store(cx, DestinationString.cast(), &text, 1, AllocateDestinationString)
-    }
-
-    /// Writes a number in a base.
-    #[page("wdm/nf-wdm-rtlintegertounicodestring")]
-    #[irql(PASSIVE_LEVEL)]
-    fn RtlIntegerToUnicodeString(
-        cx: &mut Machine,
-        Value: u32,
-        Base: u32,
-        String: Gva<UNICODE_STRING>,
-    ) -> Result<NTSTATUS, Fault> {
-        let text = match Base {
-            0 | 10 => Value.to_string(),
-            2 => format!("{Value:b}"),
-            8 => format!("{Value:o}"),
-            16 => format!("{Value:X}"),
-            _ => return Ok(STATUS_INVALID_PARAMETER),
-        };
-        let units: Vec<u16> = text.encode_utf16().collect();
-        store(cx, String, &bytes_of(&units), 2, false)
+        let text: Vec<u8> = units(cx, SourceString)?
+            .into_iter()
+            .map(code_page::to_ansi)
+            .collect();
+        store(
+            cx,
+            DestinationString.cast(),
+            &text,
+            1,
+            AllocateDestinationString,
+        )
     }
 
     /// Frees the buffer of a string that the system allocated.
     #[page("wdm/nf-wdm-rtlfreeunicodestring")]
     #[irql(PASSIVE_LEVEL)]
-    fn RtlFreeUnicodeString(cx: &mut Machine, UnicodeString: Gva<UNICODE_STRING>) -> Result<(), Fault> {
+    fn RtlFreeUnicodeString(
+        cx: &mut Machine,
+        UnicodeString: Gva<UNICODE_STRING>,
+    ) -> Result<(), Fault> {
         free(cx, UnicodeString)
     }
 

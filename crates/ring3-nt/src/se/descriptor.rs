@@ -7,35 +7,51 @@ use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::layout::{ACL, SECURITY_DESCRIPTOR, SECURITY_DESCRIPTOR_RELATIVE};
 use crate::ntstatus::{
-    NTSTATUS, STATUS_ALLOTTED_SPACE_EXCEEDED, STATUS_BAD_DESCRIPTOR_FORMAT, STATUS_BUFFER_TOO_SMALL,
-    STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE, STATUS_INVALID_SECURITY_DESCR, STATUS_SUCCESS,
-    STATUS_UNKNOWN_REVISION,
+    NTSTATUS, STATUS_ALLOTTED_SPACE_EXCEEDED, STATUS_BAD_DESCRIPTOR_FORMAT,
+    STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
+    STATUS_INVALID_SECURITY_DESCR, STATUS_SUCCESS, STATUS_UNKNOWN_REVISION,
 };
 
 const TAG: u32 = u32::from_le_bytes(*b"SeSd");
 
 /// `SE_*` control bits of ntifs.h.
-mod control {
+pub mod control {
+    /// `SE_OWNER_DEFAULTED`.
     pub const OWNER_DEFAULTED: u16 = 0x0001;
+    /// `SE_GROUP_DEFAULTED`.
     pub const GROUP_DEFAULTED: u16 = 0x0002;
+    /// `SE_DACL_PRESENT`.
     pub const DACL_PRESENT: u16 = 0x0004;
+    /// `SE_DACL_DEFAULTED`.
     pub const DACL_DEFAULTED: u16 = 0x0008;
+    /// `SE_SACL_PRESENT`.
     pub const SACL_PRESENT: u16 = 0x0010;
+    /// `SE_SACL_DEFAULTED`.
     pub const SACL_DEFAULTED: u16 = 0x0020;
+    /// `SE_SELF_RELATIVE`.
     pub const SELF_RELATIVE: u16 = 0x8000;
 }
 
 /// The parts of a descriptor, by address.
 #[derive(Clone, Copy, Debug, Default)]
-struct Parts {
-    control: u16,
-    owner: u64,
-    group: u64,
-    sacl: u64,
-    dacl: u64,
+pub struct Parts {
+    /// `Control`.
+    pub control: u16,
+    /// The owner; 0 for none, as the others.
+    pub owner: u64,
+    /// The group.
+    pub group: u64,
+    /// The system list.
+    pub sacl: u64,
+    /// The list.
+    pub dacl: u64,
 }
 
-fn parts(cx: &Machine, descriptor: Gva<SECURITY_DESCRIPTOR>) -> Result<Parts, Fault> {
+/// The parts of a descriptor of either form.
+///
+/// # Errors
+/// A fault if it cannot be read.
+pub fn parts(cx: &Machine, descriptor: Gva<SECURITY_DESCRIPTOR>) -> Result<Parts, Fault> {
     let control = cx.memory.get(descriptor, SECURITY_DESCRIPTOR::Control)?;
     if control & control::SELF_RELATIVE == 0 {
         return Ok(Parts {
@@ -47,25 +63,48 @@ fn parts(cx: &Machine, descriptor: Gva<SECURITY_DESCRIPTOR>) -> Result<Parts, Fa
         });
     }
     let relative = descriptor.cast::<SECURITY_DESCRIPTOR_RELATIVE>();
-    let at = |offset: u32| if offset == 0 { 0 } else { descriptor.raw().wrapping_add(u64::from(offset)) };
+    let at = |offset: u32| {
+        if offset == 0 {
+            0
+        } else {
+            descriptor.raw().wrapping_add(u64::from(offset))
+        }
+    };
     Ok(Parts {
         control,
-        owner: at(cx.memory.get(relative, SECURITY_DESCRIPTOR_RELATIVE::Owner)?),
-        group: at(cx.memory.get(relative, SECURITY_DESCRIPTOR_RELATIVE::Group)?),
-        sacl: at(cx.memory.get(relative, SECURITY_DESCRIPTOR_RELATIVE::Sacl)?),
-        dacl: at(cx.memory.get(relative, SECURITY_DESCRIPTOR_RELATIVE::Dacl)?),
+        owner: at(cx
+            .memory
+            .get(relative, SECURITY_DESCRIPTOR_RELATIVE::Owner)?),
+        group: at(cx
+            .memory
+            .get(relative, SECURITY_DESCRIPTOR_RELATIVE::Group)?),
+        sacl: at(cx
+            .memory
+            .get(relative, SECURITY_DESCRIPTOR_RELATIVE::Sacl)?),
+        dacl: at(cx
+            .memory
+            .get(relative, SECURITY_DESCRIPTOR_RELATIVE::Dacl)?),
     })
 }
 
-fn sid_bytes(cx: &Machine, at: u64) -> Result<Vec<u8>, Fault> {
+/// The bytes of a security identifier; none for NULL.
+///
+/// # Errors
+/// A fault if it cannot be read.
+pub fn sid_bytes(cx: &Machine, at: u64) -> Result<Vec<u8>, Fault> {
     if at == 0 {
         return Ok(Vec::new());
     }
     let count: u8 = cx.memory.read(Gva::new(at.wrapping_add(1)))?;
-    cx.memory.read_vec(Gva::<u8>::new(at), 8 + 4 * u64::from(count))
+    cx.memory
+        .read_vec(Gva::<u8>::new(at), 8 + 4 * u64::from(count))
 }
 
-fn acl_bytes(cx: &Machine, at: u64) -> Result<Vec<u8>, Fault> {
+/// The bytes of an access control list; none for NULL.
+///
+/// # Errors
+/// A fault if it cannot be read.
+pub fn acl_bytes(cx: &Machine, at: u64) -> Result<Vec<u8>, Fault> {
     if at == 0 {
         return Ok(Vec::new());
     }
@@ -74,7 +113,10 @@ fn acl_bytes(cx: &Machine, at: u64) -> Result<Vec<u8>, Fault> {
 }
 
 /// The self-relative form of a descriptor.
-fn self_relative(cx: &Machine, descriptor: Gva<SECURITY_DESCRIPTOR>) -> Result<Vec<u8>, Fault> {
+pub(super) fn self_relative(
+    cx: &Machine,
+    descriptor: Gva<SECURITY_DESCRIPTOR>,
+) -> Result<Vec<u8>, Fault> {
     let parts = parts(cx, descriptor)?;
     let mut bytes = vec![0u8; SECURITY_DESCRIPTOR_RELATIVE::SIZE as usize];
     bytes[0] = 1;
@@ -129,7 +171,12 @@ impl Descriptors {
     /// Makes an empty access control list.
     #[page("ntifs/nf-ntifs-rtlcreateacl")]
     #[irql(..=APC_LEVEL)]
-    fn RtlCreateAcl(cx: &mut Machine, Acl: Gva<ACL>, AclLength: u32, AclRevision: u32) -> Result<NTSTATUS, Fault> {
+    fn RtlCreateAcl(
+        cx: &mut Machine,
+        Acl: Gva<ACL>,
+        AclLength: u32,
+        AclRevision: u32,
+    ) -> Result<NTSTATUS, Fault> {
         if AclLength < ACL::SIZE as u32 {
             return Ok(STATUS_BUFFER_TOO_SMALL);
         }
@@ -182,8 +229,10 @@ impl Descriptors {
         if Revision != 1 {
             return Ok(STATUS_UNKNOWN_REVISION);
         }
-        cx.memory.fill(SecurityDescriptor, SECURITY_DESCRIPTOR::SIZE, 0)?;
-        cx.memory.set(SecurityDescriptor, SECURITY_DESCRIPTOR::Revision, 1)?;
+        cx.memory
+            .fill(SecurityDescriptor, SECURITY_DESCRIPTOR::SIZE, 0)?;
+        cx.memory
+            .set(SecurityDescriptor, SECURITY_DESCRIPTOR::Revision, 1)?;
         Ok(STATUS_SUCCESS)
     }
 
@@ -197,19 +246,23 @@ impl Descriptors {
         Dacl: Gva<ACL>,
         DaclDefaulted: bool,
     ) -> Result<NTSTATUS, Fault> {
-        let mut flags = cx.memory.get(SecurityDescriptor, SECURITY_DESCRIPTOR::Control)?;
+        let mut flags = cx
+            .memory
+            .get(SecurityDescriptor, SECURITY_DESCRIPTOR::Control)?;
         if flags & control::SELF_RELATIVE != 0 {
             return Ok(STATUS_INVALID_SECURITY_DESCR);
         }
         flags &= !(control::DACL_PRESENT | control::DACL_DEFAULTED);
         if DaclPresent {
             flags |= control::DACL_PRESENT;
-            cx.memory.set(SecurityDescriptor, SECURITY_DESCRIPTOR::Dacl, Dacl)?;
+            cx.memory
+                .set(SecurityDescriptor, SECURITY_DESCRIPTOR::Dacl, Dacl)?;
             if DaclDefaulted {
                 flags |= control::DACL_DEFAULTED;
             }
         }
-        cx.memory.set(SecurityDescriptor, SECURITY_DESCRIPTOR::Control, flags)?;
+        cx.memory
+            .set(SecurityDescriptor, SECURITY_DESCRIPTOR::Control, flags)?;
         Ok(STATUS_SUCCESS)
     }
 
@@ -222,7 +275,9 @@ impl Descriptors {
         SelfRelativeSecurityDescriptor: Gva,
         BufferLength: Gva<u32>,
     ) -> Result<NTSTATUS, Fault> {
-        let flags = cx.memory.get(AbsoluteSecurityDescriptor, SECURITY_DESCRIPTOR::Control)?;
+        let flags = cx
+            .memory
+            .get(AbsoluteSecurityDescriptor, SECURITY_DESCRIPTOR::Control)?;
         if flags & control::SELF_RELATIVE != 0 {
             return Ok(STATUS_BAD_DESCRIPTOR_FORMAT);
         }
@@ -232,7 +287,8 @@ impl Descriptors {
         if (room as usize) < bytes.len() {
             return Ok(STATUS_BUFFER_TOO_SMALL);
         }
-        cx.memory.write_bytes(SelfRelativeSecurityDescriptor, &bytes)?;
+        cx.memory
+            .write_bytes(SelfRelativeSecurityDescriptor, &bytes)?;
         Ok(STATUS_SUCCESS)
     }
 
@@ -244,7 +300,9 @@ impl Descriptors {
         SecurityDescriptor: Gva<SECURITY_DESCRIPTOR>,
     ) -> Result<u32, Fault> {
         let relative = self_relative(cx, SecurityDescriptor)?.len() as u64;
-        let flags = cx.memory.get(SecurityDescriptor, SECURITY_DESCRIPTOR::Control)?;
+        let flags = cx
+            .memory
+            .get(SecurityDescriptor, SECURITY_DESCRIPTOR::Control)?;
         let header = if flags & control::SELF_RELATIVE == 0 {
             SECURITY_DESCRIPTOR::SIZE
         } else {
@@ -296,7 +354,8 @@ impl Descriptors {
     ) -> Result<NTSTATUS, Fault> {
         let p = parts(cx, SecurityDescriptor)?;
         cx.memory.write(Owner, p.owner)?;
-        cx.memory.write(OwnerDefaulted, p.control & control::OWNER_DEFAULTED != 0)?;
+        cx.memory
+            .write(OwnerDefaulted, p.control & control::OWNER_DEFAULTED != 0)?;
         Ok(STATUS_SUCCESS)
     }
 
@@ -311,7 +370,8 @@ impl Descriptors {
     ) -> Result<NTSTATUS, Fault> {
         let p = parts(cx, SecurityDescriptor)?;
         cx.memory.write(Group, p.group)?;
-        cx.memory.write(GroupDefaulted, p.control & control::GROUP_DEFAULTED != 0)?;
+        cx.memory
+            .write(GroupDefaulted, p.control & control::GROUP_DEFAULTED != 0)?;
         Ok(STATUS_SUCCESS)
     }
 
@@ -328,11 +388,16 @@ impl Descriptors {
         OutputSecurityDescriptor: Gva<u64>,
     ) -> Result<NTSTATUS, Fault> {
         if InputSecurityDescriptor.is_null() || RequestorMode == 0 && !ForceCapture {
-            cx.memory.write(OutputSecurityDescriptor, InputSecurityDescriptor.raw())?;
+            cx.memory
+                .write(OutputSecurityDescriptor, InputSecurityDescriptor.raw())?;
             return Ok(STATUS_SUCCESS);
         }
         let bytes = self_relative(cx, InputSecurityDescriptor)?;
-        let kind = if PoolType & 1 != 0 { Pool::Paged } else { Pool::NonPaged };
+        let kind = if PoolType & 1 != 0 {
+            Pool::Paged
+        } else {
+            Pool::NonPaged
+        };
         // The caller frees it, so it is the caller's.
         let owner = cx.caller;
         let Some(at) = cx.pool_allocate_for(kind, bytes.len() as u64, TAG, owner) else {
@@ -354,7 +419,9 @@ impl Descriptors {
         SecurityDescriptor: Gva<SECURITY_DESCRIPTOR>,
     ) -> Result<NTSTATUS, Fault> {
         let _ = SecurityInformation;
-        let Some(entry) = crate::ob::handles::find(cx, Handle) else { return Ok(STATUS_INVALID_HANDLE) };
+        let Some(entry) = crate::ob::handles::find(cx, Handle) else {
+            return Ok(STATUS_INVALID_HANDLE);
+        };
         let bytes = self_relative(cx, SecurityDescriptor)?;
         cx.se.descriptors.insert(entry.object, bytes);
         Ok(STATUS_SUCCESS)

@@ -14,15 +14,24 @@ pub const BUDGET: u64 = 5_000_000;
 
 /// A machine; `RING3_CLONE_EVERY` makes it clone itself all the time.
 pub fn boot(processors: usize, seed: u64) -> Machine {
-    let mut machine = Machine::boot(&Config { processors, seed, budget: BUDGET, ..Config::default() });
-    let every = std::env::var("RING3_CLONE_EVERY").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+    let mut machine = Machine::boot(&Config {
+        processors,
+        seed,
+        budget: BUDGET,
+        ..Config::default()
+    });
+    let every = std::env::var("RING3_CLONE_EVERY")
+        .ok()
+        .and_then(|v| v.parse().ok())
+        .unwrap_or(0);
     machine.clone_every(every);
     machine
 }
 
 /// A page of data.
 pub fn data(cx: &mut Machine) -> Gva {
-    cx.allocate_pages(Region::Objects, 1, space::data()).expect("a page")
+    cx.allocate_pages(Region::Objects, 1, space::data())
+        .expect("a page")
 }
 
 /// Code that is being written.
@@ -34,7 +43,10 @@ pub struct Guest<'a> {
 impl Guest<'_> {
     /// Calls an export of the kernel.
     pub fn call(&mut self, name: &str) {
-        let target = self.cx.export_address("ntoskrnl.exe", name).unwrap_or_else(|| panic!("{name} is no export"));
+        let target = self
+            .cx
+            .export_address("ntoskrnl.exe", name)
+            .unwrap_or_else(|| panic!("{name} is no export"));
         self.asm.mov(r10, target.raw()).expect("mov");
         self.asm.call(r10).expect("call");
     }
@@ -42,8 +54,13 @@ impl Guest<'_> {
 
 /// Assembles a routine with a prologue of 28h bytes; the closure writes what is between.
 pub fn routine(cx: &mut Machine, write: impl FnOnce(&mut Guest<'_>)) -> Gva {
-    let at = cx.allocate_pages(Region::Objects, 1, space::executable_data()).expect("a page");
-    let mut guest = Guest { asm: CodeAssembler::new(64).expect("64 bit"), cx };
+    let at = cx
+        .allocate_pages(Region::Objects, 1, space::executable_data())
+        .expect("a page");
+    let mut guest = Guest {
+        asm: CodeAssembler::new(64).expect("64 bit"),
+        cx,
+    };
     guest.asm.sub(rsp, 0x28).expect("sub");
     write(&mut guest);
     guest.asm.add(rsp, 0x28).expect("add");

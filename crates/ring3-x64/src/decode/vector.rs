@@ -43,15 +43,18 @@ pub(super) fn lower(b: &mut Builder, i: &Instruction) -> Then {
 /// The handler for an operation on whole registers without side effects.
 fn plain(i: &Instruction, vector: &VectorOp) -> Option<Handler> {
     let simple = vector.destination == Destination::Operand0
-        && vector.source == Source::Operand(1)
         && vector.sse
         && !vector.float
         && vector.flags == 0
-        && vector.memory == 16
-        && vector.aligned
         && i.op0_register().is_xmm()
         && !uses_xmm0(i.code());
     if !simple {
+        return None;
+    }
+    if vector.source == Source::None {
+        return Some(sse::plain_r);
+    }
+    if vector.source != Source::Operand(1) || vector.memory != 16 || !vector.aligned {
         return None;
     }
     match i.op1_kind() {

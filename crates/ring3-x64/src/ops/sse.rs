@@ -98,6 +98,11 @@ pub(crate) fn plain_rr(vm: &mut Vm, op: &Op) -> Next {
     plain(vm, op, b)
 }
 
+/// The same with nothing but the destination and an immediate.
+pub(crate) fn plain_r(vm: &mut Vm, op: &Op) -> Next {
+    plain(vm, op, 0)
+}
+
 /// The same with a second operand of 16 bytes in memory.
 pub(crate) fn plain_rm(vm: &mut Vm, op: &Op) -> Next {
     let va = vm.address(op);

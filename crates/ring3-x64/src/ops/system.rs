@@ -8,7 +8,7 @@ use crate::flags::Flags;
 use crate::op::{Next, Op};
 use crate::ops::processor::privileged;
 use crate::ops::slow::{Flow, load_sized, read_register, store_sized, write_register};
-use crate::vm::{GP, Trap, UD, Vm, reachable};
+use crate::vm::{GP, Stop, Trap, UD, Vm, reachable};
 
 /// Pushes 2 or 8 bytes.
 fn push(vm: &mut Vm, size: usize, value: u64) -> Result<(), Trap> {
@@ -296,12 +296,12 @@ pub(crate) fn hlt(vm: &mut Vm, _: &Op, _: &Instruction) -> Result<Flow, Trap> {
 
 /// VMCALL: the guest calls its host.
 pub(crate) fn vmcall(vm: &mut Vm, op: &Op) -> Next {
-    let trap = if vm.cpu.cpl() == 0 {
-        Trap::Exit(Exit::HostCall)
-    } else {
-        GP
-    };
-    vm.trap(op, trap)
+    if vm.cpu.cpl() != 0 {
+        return vm.trap(op, GP);
+    }
+    vm.leave_at(op);
+    vm.stop = Stop::Exit(Exit::HostCall);
+    std::ptr::null()
 }
 
 /// UD2, and bytes that are no instruction.

@@ -30,18 +30,31 @@ impl Build {
             (None, None) => bail!("no source given"),
         };
         let Some(name) = output.file_stem().and_then(|n| n.to_str()) else {
-            bail!("{} is no name for a driver; give -o NAME.sys", output.display());
+            bail!(
+                "{} is no name for a driver; give -o NAME.sys",
+                output.display()
+            );
         };
-        let options = Options { defines: self.defines, ..Options::new(name) };
+        let options = Options {
+            defines: self.defines,
+            ..Options::new(name)
+        };
         let built = build_driver(&self.sources, &options)?;
         if !built.warnings.is_empty() {
             eprint!("{}", built.warnings);
         }
         let pdb = output.with_extension("pdb");
         for (path, bytes) in [(&output, &built.sys), (&pdb, &built.pdb)] {
-            std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+            std::fs::write(path, bytes)
+                .with_context(|| format!("cannot write {}", path.display()))?;
         }
-        println!("{}: {} bytes, {}: {} bytes", output.display(), built.sys.len(), pdb.display(), built.pdb.len());
+        println!(
+            "{}: {} bytes, {}: {} bytes",
+            output.display(),
+            built.sys.len(),
+            pdb.display(),
+            built.pdb.len()
+        );
         Ok(exit::CLEAN)
     }
 }

@@ -31,7 +31,13 @@ impl Imports {
         let driver = DriverFile::read(&self.driver)?;
         let all = imports(&driver.image);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&Output { driver: driver.name, imports: all })?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&Output {
+                    driver: driver.name,
+                    imports: all
+                })?
+            );
             return Ok(exit::CLEAN);
         }
         let style = style(std::io::stdout().is_terminal());
@@ -47,11 +53,19 @@ impl Imports {
                 Status::Partial => style.yellow("partial "),
                 Status::Missing => style.red("missing "),
             };
-            let note = if import.fidelity.is_empty() { String::new() } else { format!("  ({})", import.fidelity) };
+            let note = if import.fidelity.is_empty() {
+                String::new()
+            } else {
+                format!("  ({})", import.fidelity)
+            };
             println!("  {word}  {}{}", import.name, style.dim(&note));
         }
         let missing = all.iter().filter(|i| i.status == Status::Missing).count();
-        println!("{} imports, {} modelled, {missing} missing", all.len(), all.len() - missing);
+        println!(
+            "{} imports, {} modelled, {missing} missing",
+            all.len(),
+            all.len() - missing
+        );
         Ok(exit::CLEAN)
     }
 }
@@ -60,10 +74,12 @@ impl Imports {
 fn describe(driver: &DriverFile) {
     let image = &driver.image;
     print!("{}: x64 driver, {} bytes mapped", driver.name, image.size);
-    if let Some(version) = &image.version {
-        if let Some(text) = version.strings.get("FileVersion") {
-            print!(", version {text}");
-        }
+    if let Some(text) = image
+        .version
+        .as_ref()
+        .and_then(|v| v.strings.get("FileVersion"))
+    {
+        print!(", version {text}");
     }
     if let Some(signature) = &image.signature {
         print!(", signed by {}", signature.signers.join(", "));

@@ -104,9 +104,16 @@ impl Root {
             return Ok(labs.clone());
         }
         let start = std::env::current_dir().context("the current folder cannot be read")?;
-        match start.ancestors().map(|folder| folder.join("labs")).find(|labs| labs.is_dir()) {
+        match start
+            .ancestors()
+            .map(|folder| folder.join("labs"))
+            .find(|labs| labs.is_dir())
+        {
             Some(labs) => Ok(labs),
-            None => bail!("no folder `labs` in {} or above it; give it with --labs", start.display()),
+            None => bail!(
+                "no folder `labs` in {} or above it; give it with --labs",
+                start.display()
+            ),
         }
     }
 }
@@ -140,7 +147,12 @@ impl List {
         }
         let width = labs.iter().map(|l| l.slug.len()).max().unwrap_or(0);
         for lab in labs {
-            println!("{:width$}  {} ({} variants)", lab.slug, lab.title, lab.variants.len());
+            println!(
+                "{:width$}  {} ({} variants)",
+                lab.slug,
+                lab.title,
+                lab.variants.len()
+            );
         }
         Ok(exit::CLEAN)
     }
@@ -153,19 +165,31 @@ impl Run {
             Some(slug) => vec![model::find(&folder, slug)?],
             None => model::list(&folder)?,
         };
-        let config = Config { processors: usize::from(self.cpus), seed: self.seed, ..Config::default() };
+        let config = Config {
+            processors: usize::from(self.cpus),
+            seed: self.seed,
+            ..Config::default()
+        };
         let mut jobs: Vec<(&model::Lab, &Variant)> = Vec::new();
         for lab in &labs {
             let wanted = |v: &&Variant| self.variant.as_ref().is_none_or(|name| v.name == *name);
             jobs.extend(lab.variants.iter().filter(wanted).map(|v| (lab, v)));
         }
         if let (Some(name), true) = (&self.variant, jobs.is_empty()) {
-            let known: Vec<&str> = labs.iter().flat_map(|l| &l.variants).map(|v| v.name.as_str()).collect();
+            let known: Vec<&str> = labs
+                .iter()
+                .flat_map(|l| &l.variants)
+                .map(|v| v.name.as_str())
+                .collect();
             bail!("no variant {name}; there are {}", known.join(", "));
         }
         let bar = progress(self.all, jobs.len());
         let style = style(std::io::stdout().is_terminal());
-        let name_width = jobs.iter().map(|(l, v)| l.slug.len() + 1 + v.name.len()).max().unwrap_or(0);
+        let name_width = jobs
+            .iter()
+            .map(|(l, v)| l.slug.len() + 1 + v.name.len())
+            .max()
+            .unwrap_or(0);
         let mut failed = 0;
         for (lab, variant) in &jobs {
             let name = format!("{}/{}", lab.slug, variant.name);
@@ -173,14 +197,23 @@ impl Run {
             let ran = lab::run_variant(lab, variant, &config, 0)?;
             bar.suspend(|| {
                 let passed = ran.differences.is_empty();
-                let word = if passed { style.green("PASS") } else { style.red("FAIL") };
+                let word = if passed {
+                    style.green("PASS")
+                } else {
+                    style.red("FAIL")
+                };
                 println!("{word}  {name:name_width$}  {}", ran.seen.outcome);
                 for difference in &ran.differences {
                     println!("      {difference}");
                 }
                 if !passed && !self.all {
                     let (machine, story) = (&ran.session.machine, &ran.session.story);
-                    let report = Report { driver: ran.driver.clone(), machine, story, seed: self.seed };
+                    let report = Report {
+                        driver: ran.driver.clone(),
+                        machine,
+                        story,
+                        seed: self.seed,
+                    };
                     print!("{}", text::render(&report, style));
                 }
             });
@@ -189,7 +222,11 @@ impl Run {
         }
         bar.finish_and_clear();
         println!("{} of {} as expected", jobs.len() - failed, jobs.len());
-        Ok(if failed == 0 { exit::CLEAN } else { exit::FINDINGS })
+        Ok(if failed == 0 {
+            exit::CLEAN
+        } else {
+            exit::FINDINGS
+        })
     }
 }
 
@@ -235,17 +272,22 @@ const TEMPLATE: [(&str, &str); 4] = [
 impl New {
     fn run(self) -> anyhow::Result<u8> {
         let slug = &self.slug;
-        let well_formed = slug.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        let well_formed = slug
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
             && slug.starts_with(|c: char| c.is_ascii_lowercase())
             && !slug.ends_with('-');
         if !well_formed {
-            bail!("{slug:?} is no name for a lab: small letters, digits and `-`, a letter first, e.g. cancel-safe-queue");
+            bail!(
+                "{slug:?} is no name for a lab: small letters, digits and `-`, a letter first, e.g. cancel-safe-queue"
+            );
         }
         let folder = self.root.find()?.join(slug);
         if folder.exists() {
             bail!("{} is there already; choose another name", folder.display());
         }
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        std::fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
         let name: String = slug.split('-').map(capitalised).collect();
         for (file, text) in TEMPLATE {
             let fill = |t: &str| t.replace("@slug@", slug).replace("@Name@", &name);
@@ -260,5 +302,7 @@ impl New {
 
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_ascii_uppercase().to_string() + letters.as_str())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_ascii_uppercase().to_string() + letters.as_str()
+    })
 }

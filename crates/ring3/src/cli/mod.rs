@@ -58,5 +58,7 @@ pub fn main() -> u8 {
 
 /// Whether to colour what goes to this stream: only on a terminal, and never with NO_COLOR.
 fn style(terminal: bool) -> crate::report::text::Style {
-    crate::report::text::Style { colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) }
+    crate::report::text::Style {
+        colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+    }
 }

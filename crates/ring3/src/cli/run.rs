@@ -54,7 +54,9 @@ impl Run {
             Some(text) => match TraceSet::parse(text) {
                 Ok(set) => set,
                 Err(word) => {
-                    bail!("--trace {word}: not something to trace; use api, irp, dbgprint, thread, interrupt or all")
+                    bail!(
+                        "--trace {word}: not something to trace; use api, irp, dbgprint, thread, interrupt or all"
+                    )
                 }
             },
         };
@@ -77,11 +79,22 @@ impl Run {
         let session = run::run(&driver, &options)?;
         let needs = imports::imports(&driver.image);
         let name = driver.name;
-        let report = Report { driver: name, machine: &session.machine, story: &session.story, seed: self.seed };
+        let report = Report {
+            driver: name,
+            machine: &session.machine,
+            story: &session.story,
+            seed: self.seed,
+        };
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&json::Run::new(&report, &needs))?);
+            println!(
+                "{}",
+                serde_json::to_string_pretty(&json::Run::new(&report, &needs))?
+            );
         } else {
-            print!("{}", text::render(&report, style(std::io::stdout().is_terminal())));
+            print!(
+                "{}",
+                text::render(&report, style(std::io::stdout().is_terminal()))
+            );
         }
         Ok(report.exit_code())
     }
@@ -89,6 +102,16 @@ impl Run {
 
 /// Trace lines go to standard error, so that `--json` stays one object.
 fn print_line(line: &Line) {
-    let level = if line.irql == 0 { String::new() } else { format!(" @{}", line.irql) };
-    eprintln!("[{}{level}] {:indent$}{}", line.thread, "", line.text, indent = 2 * line.depth);
+    let level = if line.irql == 0 {
+        String::new()
+    } else {
+        format!(" @{}", line.irql)
+    };
+    eprintln!(
+        "[{}{level}] {:indent$}{}",
+        line.thread,
+        "",
+        line.text,
+        indent = 2 * line.depth
+    );
 }

@@ -112,7 +112,12 @@ impl Run {
             stack: stack(&b.stack),
         });
         let unmodelled = match &machine.stop {
-            Some(Stop::NotModelled { what, caller, arguments, stack: places }) => Some(Unmodelled {
+            Some(Stop::NotModelled {
+                what,
+                caller,
+                arguments,
+                stack: places,
+            }) => Some(Unmodelled {
                 routine: what.clone(),
                 module: caller.module.clone(),
                 caller: caller.to_string(),
@@ -143,7 +148,12 @@ impl Run {
         let calls = machine
             .calls
             .iter()
-            .filter_map(|(number, count)| Some((machine.exports.get(*number as usize)?.name.to_owned(), *count)))
+            .filter_map(|(number, count)| {
+                Some((
+                    machine.exports.get(*number as usize)?.name.to_owned(),
+                    *count,
+                ))
+            })
             .collect();
         Self {
             schema: SCHEMA,
@@ -162,8 +172,17 @@ impl Run {
             devices: report.story.devices.clone(),
             links: report.story.links.clone(),
             interfaces: report.story.interfaces.clone(),
-            dbgprint: machine.dbg.messages.iter().map(|m| m.text.clone()).collect(),
-            imports: Imports { total: imports.len(), modelled: imports.len() - missing.len(), missing },
+            dbgprint: machine
+                .dbg
+                .messages
+                .iter()
+                .map(|m| m.text.clone())
+                .collect(),
+            imports: Imports {
+                total: imports.len(),
+                modelled: imports.len() - missing.len(),
+                missing,
+            },
             calls,
             instructions: machine.instructions(),
             virtual_time_ns: machine.clock.elapsed_ns(),

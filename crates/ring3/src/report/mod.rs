@@ -102,10 +102,16 @@ impl Report<'_> {
     }
 
     /// Findings that no expectation covers. Notes count for nothing.
-    pub fn unexpected_findings(&self) -> impl Iterator<Item = &ring3_nt::machine::finding::Finding> {
+    pub fn unexpected_findings(
+        &self,
+    ) -> impl Iterator<Item = &ring3_nt::machine::finding::Finding> {
         self.machine.findings.iter().filter(|f| {
             f.severity > ring3_nt::machine::finding::Severity::Note
-                && !self.story.expected_findings.iter().any(|rule| rule == f.rule)
+                && !self
+                    .story
+                    .expected_findings
+                    .iter()
+                    .any(|rule| rule == f.rule)
         })
     }
 
@@ -130,7 +136,11 @@ impl Report<'_> {
     /// Whether DriverEntry failed although no expectation covers that.
     fn entry_failed(&self) -> bool {
         self.story.driver_entry.is_some_and(|s| s >= 0xc000_0000)
-            && !self.story.expected_findings.iter().any(|rule| rule == "driver/entry-failed")
+            && !self
+                .story
+                .expected_findings
+                .iter()
+                .any(|rule| rule == "driver/entry-failed")
     }
 
     fn checks_failed(&self) -> bool {
@@ -154,8 +164,12 @@ impl Report<'_> {
         if self.checks_failed() {
             return Outcome::CheckFailed;
         }
-        let expected_came =
-            self.machine.findings.iter().any(|f| self.story.expected_findings.iter().any(|rule| rule == f.rule));
+        let expected_came = self.machine.findings.iter().any(|f| {
+            self.story
+                .expected_findings
+                .iter()
+                .any(|rule| rule == f.rule)
+        });
         if self.entry_failed() || expected_came || self.unexpected_findings().next().is_some() {
             return Outcome::Findings;
         }
@@ -178,7 +192,8 @@ impl Report<'_> {
             return exit::UNMODELLED;
         }
         // A bugcheck that was expected explains the findings that led to it.
-        let wrong = !expected && (self.entry_failed() || self.unexpected_findings().next().is_some());
+        let wrong =
+            !expected && (self.entry_failed() || self.unexpected_findings().next().is_some());
         if self.story.hang.is_some() || self.checks_failed() || wrong {
             return exit::FINDINGS;
         }

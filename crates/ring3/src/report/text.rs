@@ -18,7 +18,11 @@ pub struct Style {
 
 impl Style {
     fn paint(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.colour {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
     /// Something wrong.
     #[must_use]
@@ -50,7 +54,11 @@ fn stack(out: &mut String, style: Style, places: &[Place]) {
         let _ = writeln!(out, "      {}", style.dim(&place.to_string()));
     }
     if places.len() > FRAMES {
-        let _ = writeln!(out, "      {}", style.dim(&format!("... {} more", places.len() - FRAMES)));
+        let _ = writeln!(
+            out,
+            "      {}",
+            style.dim(&format!("... {} more", places.len() - FRAMES))
+        );
     }
 }
 
@@ -61,8 +69,14 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
     for line in &report.story.narrative {
         let _ = writeln!(out, "{line}");
     }
-    let shown: Vec<&str> =
-        report.machine.dbg.messages.iter().flat_map(|m| m.text.lines()).filter(|l| !l.is_empty()).collect();
+    let shown: Vec<&str> = report
+        .machine
+        .dbg
+        .messages
+        .iter()
+        .flat_map(|m| m.text.lines())
+        .filter(|l| !l.is_empty())
+        .collect();
     if !shown.is_empty() {
         let _ = writeln!(out, "debug output:");
         let first = shown.len().saturating_sub(24);
@@ -73,10 +87,13 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
             let _ = writeln!(out, "  {line}");
         }
     }
-    if let Some(status) = report.story.driver_entry {
-        if status >= 0xc000_0000 {
-            let _ = writeln!(out, "{} DriverEntry returned {}", style.red("failed:"), NTSTATUS(status));
-        }
+    if let Some(status) = report.story.driver_entry.filter(|s| *s >= 0xc000_0000) {
+        let _ = writeln!(
+            out,
+            "{} DriverEntry returned {}",
+            style.red("failed:"),
+            NTSTATUS(status)
+        );
     }
     for finding in &report.machine.findings {
         let word = match finding.severity {
@@ -96,10 +113,19 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
             let [p1, p2, p3, p4] = b.parameters;
             let _ = writeln!(out, "{} {name} ({:#x})", style.red("bugcheck"), b.code);
             let _ = writeln!(out, "  parameters {p1:#x} {p2:#x} {p3:#x} {p4:#x}");
-            let _ = writeln!(out, "  at {} in thread {}, IRQL {}", b.place, b.thread, b.irql);
+            let _ = writeln!(
+                out,
+                "  at {} in thread {}, IRQL {}",
+                b.place, b.thread, b.irql
+            );
             stack(&mut out, style, &b.stack);
         }
-        Some(Stop::NotModelled { what, caller, arguments, stack: places }) => {
+        Some(Stop::NotModelled {
+            what,
+            caller,
+            arguments,
+            stack: places,
+        }) => {
             let _ = writeln!(out, "{} {what}", style.yellow("not modelled:"));
             let _ = writeln!(out, "  needed at {caller}");
             if !arguments.is_empty() {
@@ -125,9 +151,17 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
         let _ = writeln!(out, "{} {missing}", style.red("check failed:"));
     }
     let outcome = report.outcome();
-    let word = if report.exit_code() == 0 { style.green(outcome.word()) } else { style.red(outcome.word()) };
+    let word = if report.exit_code() == 0 {
+        style.green(outcome.word())
+    } else {
+        style.red(outcome.word())
+    };
     let passed = report.story.checks.iter().filter(|c| c.passed).count();
-    let checks = if report.story.checks.is_empty() { String::new() } else { format!("{passed} checks passed, ") };
+    let checks = if report.story.checks.is_empty() {
+        String::new()
+    } else {
+        format!("{passed} checks passed, ")
+    };
     let calls: u64 = report.machine.calls.values().sum();
     let _ = writeln!(
         out,

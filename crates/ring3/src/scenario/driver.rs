@@ -25,24 +25,39 @@ struct DeviceObject {
 
 /// The driver of the command line; none if its DriverEntry failed.
 pub(super) fn under_test(shared: &Shared) -> Option<DriverObject> {
-    Some(DriverObject { shared: shared.clone(), driver: shared.driver()? })
+    Some(DriverObject {
+        shared: shared.clone(),
+        driver: shared.driver()?,
+    })
 }
 
-fn load(shared: &Shared, directory: &Path, name: &str, options: &LoadOptions) -> Outcome<DriverObject> {
+fn load(
+    shared: &Shared,
+    directory: &Path,
+    name: &str,
+    options: &LoadOptions,
+) -> Outcome<DriverObject> {
     let file = match DriverFile::read(directory.join(name)) {
         Ok(file) => file,
         Err(error) => return mistake(error.to_string()),
     };
     let driver = shared.verb(|session| session.load(&file, options))?;
-    Ok(DriverObject { shared: shared.clone(), driver })
+    Ok(DriverObject {
+        shared: shared.clone(),
+        driver,
+    })
 }
 
 pub(super) fn register(engine: &mut Engine, shared: &Shared, directory: &Path) {
     engine.register_type_with_name::<DriverObject>("driver");
     let (own, folder) = (shared.clone(), directory.to_owned());
-    engine.register_fn("load", move |name: &str| load(&own, &folder, name, &LoadOptions::default()));
+    engine.register_fn("load", move |name: &str| {
+        load(&own, &folder, name, &LoadOptions::default())
+    });
     let (own, folder) = (shared.clone(), directory.to_owned());
-    engine.register_fn("load", move |name: &str, map: Map| load(&own, &folder, name, &options::load(&map)?));
+    engine.register_fn("load", move |name: &str, map: Map| {
+        load(&own, &folder, name, &options::load(&map)?)
+    });
     let own = shared.clone();
     engine.register_fn("driver", move || match under_test(&own) {
         Some(driver) => Ok(driver),
@@ -50,31 +65,63 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared, directory: &Path) {
         None => mistake("the driver under test is not loaded: its DriverEntry failed"),
     });
     engine.register_fn("unload", |d: &mut DriverObject| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.driver.unload(session))?.0))
+        Ok(i64::from(
+            d.shared.verb(|session| d.driver.unload(session))?.0,
+        ))
     });
 
     engine.register_type_with_name::<DeviceObject>("device");
     let own = shared.clone();
     engine.register_fn("plug", move |hardware_id: &str| -> Outcome<DeviceObject> {
         let device = own.verb(|session| session.plug(hardware_id))?;
-        Ok(DeviceObject { shared: own.clone(), device })
+        Ok(DeviceObject {
+            shared: own.clone(),
+            device,
+        })
     });
     engine.register_fn("remove", |d: &mut DeviceObject| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.device.remove(session))?.0))
+        Ok(i64::from(
+            d.shared.verb(|session| d.device.remove(session))?.0,
+        ))
     });
     engine.register_fn("query_remove", |d: &mut DeviceObject| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.device.query_remove(session))?.0))
+        Ok(i64::from(
+            d.shared.verb(|session| d.device.query_remove(session))?.0,
+        ))
     });
     engine.register_fn("surprise_remove", |d: &mut DeviceObject| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.device.surprise_remove(session))?.0))
+        Ok(i64::from(
+            d.shared
+                .verb(|session| d.device.surprise_remove(session))?
+                .0,
+        ))
+    });
+    engine.register_fn("stop", |d: &mut DeviceObject| -> Outcome<i64> {
+        Ok(i64::from(
+            d.shared.verb(|session| d.device.stop(session))?.0,
+        ))
+    });
+    engine.register_fn("start", |d: &mut DeviceObject| -> Outcome<i64> {
+        Ok(i64::from(
+            d.shared.verb(|session| d.device.start(session))?.0,
+        ))
     });
     engine.register_fn("disable", |d: &mut DeviceObject| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.device.disable(session))?.0))
+        Ok(i64::from(
+            d.shared.verb(|session| d.device.disable(session))?.0,
+        ))
     });
     engine.register_fn("enable", |d: &mut DeviceObject| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.device.enable(session))?.0))
+        Ok(i64::from(
+            d.shared.verb(|session| d.device.enable(session))?.0,
+        ))
     });
-    engine.register_fn("power", |d: &mut DeviceObject, state: &str| -> Outcome<i64> {
-        Ok(i64::from(d.shared.verb(|session| d.device.power(session, state))?.0))
-    });
+    engine.register_fn(
+        "power",
+        |d: &mut DeviceObject, state: &str| -> Outcome<i64> {
+            Ok(i64::from(
+                d.shared.verb(|session| d.device.power(session, state))?.0,
+            ))
+        },
+    );
 }

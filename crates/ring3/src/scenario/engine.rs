@@ -48,7 +48,10 @@ pub(super) fn engine(shared: &Shared, directory: &Path) -> Engine {
 
 fn say(shared: &Shared, text: &str) {
     let _ = shared.with(|session| {
-        session.story.narrative.extend(text.lines().map(str::to_owned));
+        session
+            .story
+            .narrative
+            .extend(text.lines().map(str::to_owned));
         Ok(())
     });
 }

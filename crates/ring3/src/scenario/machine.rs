@@ -16,39 +16,62 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
         own.verb(|session| session.advance(milliseconds))
     });
     let own = shared.clone();
-    engine.register_fn("run_until_idle", move || own.verb(|session| session.run_until_idle()));
+    engine.register_fn("run_until_idle", move || {
+        own.verb(|session| session.run_until_idle())
+    });
     let own = shared.clone();
     engine.register_fn("dbgprint", move || own.verb(|session| session.dbgprint()));
     let own = shared.clone();
-    engine.register_fn("pool", move |tag: &str| -> Outcome<i64> { Ok(own.verb(|session| session.pool(tag))? as i64) });
-    engine.register_fn("power", |_: &str| -> Outcome<()> { mistake("system power states are not modelled yet") });
+    engine.register_fn("pool", move |tag: &str| -> Outcome<i64> {
+        Ok(own.verb(|session| session.pool(tag))? as i64)
+    });
+    let own = shared.clone();
+    engine.register_fn("power", move |state: &str| -> Outcome<i64> {
+        Ok(i64::from(own.verb(|session| session.power(state))?.0))
+    });
     registry(engine, shared);
     expectations(engine, shared);
 }
 
 fn registry(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
-    engine.register_fn("registry_set", move |key: &str, name: &str, value: Dynamic| -> Outcome<()> {
-        let (kind, data) = if let Ok(number) = value.as_int() {
-            match u32::try_from(number) {
-                Ok(number) => (REG_DWORD, number.to_le_bytes().to_vec()),
-                Err(_) => return mistake(format!("{number} does not fit into a REG_DWORD")),
-            }
-        } else if value.is_blob() {
-            (REG_BINARY, value.cast::<rhai::Blob>())
-        } else {
-            match value.into_string() {
-                Ok(text) => (REG_SZ, text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect()),
-                Err(kind) => return mistake(format!("a registry value is a number, a string or a blob, not {kind}")),
-            }
-        };
-        own.verb(|session| session.registry_set(key, name, kind, &data))
-    });
+    engine.register_fn(
+        "registry_set",
+        move |key: &str, name: &str, value: Dynamic| -> Outcome<()> {
+            let (kind, data) = if let Ok(number) = value.as_int() {
+                match u32::try_from(number) {
+                    Ok(number) => (REG_DWORD, number.to_le_bytes().to_vec()),
+                    Err(_) => return mistake(format!("{number} does not fit into a REG_DWORD")),
+                }
+            } else if value.is_blob() {
+                (REG_BINARY, value.cast::<rhai::Blob>())
+            } else {
+                match value.into_string() {
+                    Ok(text) => (
+                        REG_SZ,
+                        text.encode_utf16()
+                            .chain([0])
+                            .flat_map(u16::to_le_bytes)
+                            .collect(),
+                    ),
+                    Err(kind) => {
+                        return mistake(format!(
+                            "a registry value is a number, a string or a blob, not {kind}"
+                        ));
+                    }
+                }
+            };
+            own.verb(|session| session.registry_set(key, name, kind, &data))
+        },
+    );
     let own = shared.clone();
-    engine.register_fn("registry_get", move |key: &str, name: &str| -> Outcome<Dynamic> {
-        let data = own.verb(|session| session.registry_get(key, name))?;
-        Ok(data.map_or(Dynamic::UNIT, Dynamic::from_blob))
-    });
+    engine.register_fn(
+        "registry_get",
+        move |key: &str, name: &str| -> Outcome<Dynamic> {
+            let data = own.verb(|session| session.registry_get(key, name))?;
+            Ok(data.map_or(Dynamic::UNIT, Dynamic::from_blob))
+        },
+    );
 }
 
 fn expectations(engine: &mut Engine, shared: &Shared) {
@@ -68,12 +91,18 @@ fn expectations(engine: &mut Engine, shared: &Shared) {
         })
     });
     let own = shared.clone();
-    engine.register_fn("check", move |context: NativeCallContext, holds: bool, message: &str| {
-        let line = context.call_position().line();
-        let text = line.map_or_else(|| message.to_owned(), |line| format!("{message} (line {line})"));
-        own.verb(|session| {
-            session.check(holds, text);
-            Ok(())
-        })
-    });
+    engine.register_fn(
+        "check",
+        move |context: NativeCallContext, holds: bool, message: &str| {
+            let line = context.call_position().line();
+            let text = line.map_or_else(
+                || message.to_owned(),
+                |line| format!("{message} (line {line})"),
+            );
+            own.verb(|session| {
+                session.check(holds, text);
+                Ok(())
+            })
+        },
+    );
 }

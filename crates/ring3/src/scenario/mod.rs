@@ -37,10 +37,14 @@ pub fn run(
     path: &Path,
     directory: Option<PathBuf>,
 ) -> anyhow::Result<Session> {
-    let directory = directory.filter(|d| !d.as_os_str().is_empty()).unwrap_or_else(|| PathBuf::from("."));
+    let directory = directory
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or_else(|| PathBuf::from("."));
     let shared = Shared::new(session);
     let engine = engine::engine(&shared, &directory);
-    let name = path.file_name().map_or_else(|| "scenario".into(), |n| n.to_string_lossy().into_owned());
+    let name = path
+        .file_name()
+        .map_or_else(|| "scenario".into(), |n| n.to_string_lossy().into_owned());
     let ast = match engine.compile(script) {
         Ok(ast) => ast,
         Err(error) => {
@@ -50,13 +54,15 @@ pub fn run(
             return Ok(session);
         }
     };
-    let loaded = shared.with(|session| match session.load(driver, &LoadOptions::default()) {
-        Ok(driver) => Ok(Some(driver)),
-        // The script may expect that DriverEntry fails, or that the machine does not survive it.
-        Err(SessionError::Status { .. }) => Ok(None),
-        Err(error) if error.ends_run() => Ok(None),
-        Err(error) => Err(error),
-    });
+    let loaded = shared.with(
+        |session| match session.load(driver, &LoadOptions::default()) {
+            Ok(driver) => Ok(Some(driver)),
+            // The script may expect that DriverEntry fails, or that the machine does not survive it.
+            Err(SessionError::Status { .. }) => Ok(None),
+            Err(error) if error.ends_run() => Ok(None),
+            Err(error) => Err(error),
+        },
+    );
     match loaded {
         Ok(loaded) => shared.set_driver(loaded),
         Err(error) => {
@@ -69,12 +75,17 @@ pub fn run(
     if let Some(object) = driver::under_test(&shared) {
         scope.push_constant("driver", object);
     }
-    let told = engine.run_ast_with_scope(&mut scope, &ast).map_err(|error| told(&name, &error));
+    let told = engine
+        .run_ast_with_scope(&mut scope, &ast)
+        .map_err(|error| told(&name, &error));
     drop(scope);
     let mut session = finish(shared)?;
     match told {
         Ok(()) | Err(Told::RunIsOver) => {}
-        Err(Told::Status(message)) => session.story.checks.push(Check { passed: false, message }),
+        Err(Told::Status(message)) => session.story.checks.push(Check {
+            passed: false,
+            message,
+        }),
         Err(Told::Mistake(message)) => session.story.error = Some(message),
     }
     Ok(session)
@@ -99,21 +110,35 @@ enum Told {
 }
 
 fn line(position: Position) -> String {
-    position.line().map_or_else(String::new, |line| format!(" line {line}"))
+    position
+        .line()
+        .map_or_else(String::new, |line| format!(" line {line}"))
 }
 
 /// Sorts an error of the engine.
 fn told(name: &str, error: &EvalAltResult) -> Told {
     match error {
-        EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
-            told(name, inner)
+        EvalAltResult::ErrorInFunctionCall(_, _, inner, _)
+        | EvalAltResult::ErrorInModule(_, inner, _) => told(name, inner),
+        EvalAltResult::ErrorTerminated(value, _) if value.is::<shared::RunIsOver>() => {
+            Told::RunIsOver
         }
-        EvalAltResult::ErrorTerminated(value, _) if value.is::<shared::RunIsOver>() => Told::RunIsOver,
         EvalAltResult::ErrorRuntime(value, position) => {
             let map = value.read_lock::<rhai::Map>();
-            let message = map.as_ref().and_then(|m| m.get("message")).map(ToString::to_string);
-            let text = format!("{name}{}: {}", line(*position), message.unwrap_or_else(|| value.to_string()));
-            if value.is::<shared::Mistake>() { Told::Mistake(text) } else { Told::Status(text) }
+            let message = map
+                .as_ref()
+                .and_then(|m| m.get("message"))
+                .map(ToString::to_string);
+            let text = format!(
+                "{name}{}: {}",
+                line(*position),
+                message.unwrap_or_else(|| value.to_string())
+            );
+            if value.is::<shared::Mistake>() {
+                Told::Mistake(text)
+            } else {
+                Told::Status(text)
+            }
         }
         other => {
             let mut bare = format!("{other}");

@@ -29,7 +29,9 @@ pub(super) fn open(map: &Map) -> Outcome<OpenOptions> {
                 options.read = letters.contains('r');
                 options.write = letters.contains('w');
                 if letters.chars().any(|c| c != 'r' && c != 'w') {
-                    return mistake(format!("access: {letters:?}: letters r and w are understood"));
+                    return mistake(format!(
+                        "access: {letters:?}: letters r and w are understood"
+                    ));
                 }
             }
             "share" => {
@@ -40,7 +42,11 @@ pub(super) fn open(map: &Map) -> Outcome<OpenOptions> {
                         'r' => 1,
                         'w' => 2,
                         'd' => 4,
-                        _ => return mistake(format!("share: {letters:?}: letters r, w and d are understood")),
+                        _ => {
+                            return mistake(format!(
+                                "share: {letters:?}: letters r, w and d are understood"
+                            ));
+                        }
                     };
                 }
             }
@@ -60,7 +66,11 @@ pub(super) fn open(map: &Map) -> Outcome<OpenOptions> {
                     }
                 };
             }
-            other => return mistake(format!("open has no option {other:?}; it has access, share, overlapped, create")),
+            other => {
+                return mistake(format!(
+                    "open has no option {other:?}; it has access, share, overlapped, create"
+                ));
+            }
         }
     }
     Ok(options)
@@ -76,7 +86,11 @@ pub(super) fn load(map: &Map) -> Outcome<LoadOptions> {
                 Ok(start @ 0..=4) => options.start = start as u32,
                 _ => return mistake("start: a number from 0 (boot) to 4 (disabled) is needed"),
             },
-            other => return mistake(format!("load has no option {other:?}; it has service and start")),
+            other => {
+                return mistake(format!(
+                    "load has no option {other:?}; it has service and start"
+                ));
+            }
         }
     }
     Ok(options)
@@ -89,7 +103,11 @@ pub(super) fn process(map: &Map) -> Outcome<()> {
             "bits" if value.as_int() == Ok(64) => {}
             "bits" => return mistake("32-bit processes are not modelled yet"),
             "token" => return mistake("tokens other than the default are not modelled yet"),
-            other => return mistake(format!("process has no option {other:?}; it has bits and token")),
+            other => {
+                return mistake(format!(
+                    "process has no option {other:?}; it has bits and token"
+                ));
+            }
         }
     }
     Ok(())

@@ -17,11 +17,16 @@ pub(super) struct ProcessObject {
 impl ProcessObject {
     fn start(shared: &Shared, name: &str) -> Outcome<Self> {
         let process = shared.verb(|session| session.process(name))?;
-        Ok(Self { shared: shared.clone(), process })
+        Ok(Self {
+            shared: shared.clone(),
+            process,
+        })
     }
 
     fn open(&self, path: &str, options: &OpenOptions) -> Outcome<FileObject> {
-        let file = self.shared.verb(|session| self.process.open(session, path, options))?;
+        let file = self
+            .shared
+            .verb(|session| self.process.open(session, path, options))?;
         Ok(FileObject::new(&self.shared, file))
     }
 }
@@ -29,23 +34,36 @@ impl ProcessObject {
 pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
     engine.register_type_with_name::<ProcessObject>("process");
-    engine.register_fn("process", move |name: &str| ProcessObject::start(&own, name));
+    engine.register_fn("process", move |name: &str| {
+        ProcessObject::start(&own, name)
+    });
     let own = shared.clone();
     engine.register_fn("process", move |name: &str, map: Map| {
         options::process(&map)?;
         ProcessObject::start(&own, name)
     });
-    engine.register_fn("open", |app: &mut ProcessObject, path: &str| app.open(path, &OpenOptions::default()));
-    engine.register_fn("open", |app: &mut ProcessObject, path: &str, map: Map| app.open(path, &options::open(&map)?));
-    engine.register_fn("exit", |app: &mut ProcessObject| app.shared.verb(|session| app.process.exit(session)));
+    engine.register_fn("open", |app: &mut ProcessObject, path: &str| {
+        app.open(path, &OpenOptions::default())
+    });
+    engine.register_fn("open", |app: &mut ProcessObject, path: &str, map: Map| {
+        app.open(path, &options::open(&map)?)
+    });
+    engine.register_fn("exit", |app: &mut ProcessObject| {
+        app.shared.verb(|session| app.process.exit(session))
+    });
     engine.register_fn("thread", |_: &mut ProcessObject, _: FnPtr| -> Outcome<()> {
         mistake("app.thread is not modelled yet; use the verbs that end in _async")
     });
     engine.register_fn("map", |_: &mut ProcessObject, _: i64, _: i64, _: &str| -> Outcome<()> {
         mistake("app.map at a chosen address is not modelled yet; app.allocate(size) gives an address")
     });
-    engine.register_fn("allocate", |app: &mut ProcessObject, size: i64| -> Outcome<i64> {
-        let size = unsigned(size, "size")?;
-        Ok(app.shared.verb(|session| app.process.allocate(session, size))? as i64)
-    });
+    engine.register_fn(
+        "allocate",
+        |app: &mut ProcessObject, size: i64| -> Outcome<i64> {
+            let size = unsigned(size, "size")?;
+            Ok(app
+                .shared
+                .verb(|session| app.process.allocate(session, size))? as i64)
+        },
+    );
 }

@@ -38,12 +38,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Shared {
     /// Shares a session.
     pub(super) fn new(session: Session) -> Self {
-        Self { session: Arc::new(Mutex::new(Some(session))), driver: Arc::default() }
+        Self {
+            session: Arc::new(Mutex::new(Some(session))),
+            driver: Arc::default(),
+        }
     }
 
     /// Takes the session out: objects of the script that are left over are dead from now on.
     pub(super) fn into_session(self) -> anyhow::Result<Session> {
-        lock(&self.session).take().ok_or_else(|| anyhow::anyhow!("the session was taken out of its scenario twice"))
+        lock(&self.session)
+            .take()
+            .ok_or_else(|| anyhow::anyhow!("the session was taken out of its scenario twice"))
     }
 
     /// Works on the session.
@@ -58,7 +63,10 @@ impl Shared {
     }
 
     /// Works on the session for a script.
-    pub(super) fn verb<T>(&self, act: impl FnOnce(&mut Session) -> Result<T, SessionError>) -> Outcome<T> {
+    pub(super) fn verb<T>(
+        &self,
+        act: impl FnOnce(&mut Session) -> Result<T, SessionError>,
+    ) -> Outcome<T> {
         self.with(act).map_err(thrown)
     }
 
@@ -88,7 +96,9 @@ fn thrown(error: SessionError) -> Box<EvalAltResult> {
         SessionError::Usage(text) => Dynamic::from(Mistake(text.clone())),
         other => {
             let mut map = Map::new();
-            let status = other.status().map_or(Dynamic::UNIT, |s| Dynamic::from(i64::from(s.0)));
+            let status = other
+                .status()
+                .map_or(Dynamic::UNIT, |s| Dynamic::from(i64::from(s.0)));
             map.insert("status".into(), status);
             map.insert("message".into(), other.to_string().into());
             Dynamic::from(map)
@@ -99,12 +109,18 @@ fn thrown(error: SessionError) -> Box<EvalAltResult> {
 
 /// What ends a script once no verb can do anything any more.
 pub(super) fn run_is_over() -> Box<EvalAltResult> {
-    Box::new(EvalAltResult::ErrorTerminated(Dynamic::from(RunIsOver), Position::NONE))
+    Box::new(EvalAltResult::ErrorTerminated(
+        Dynamic::from(RunIsOver),
+        Position::NONE,
+    ))
 }
 
 /// The script asks for something that cannot be.
 pub(super) fn mistake<T>(text: impl Into<String>) -> Outcome<T> {
-    Err(Box::new(EvalAltResult::ErrorRuntime(Dynamic::from(Mistake(text.into())), Position::NONE)))
+    Err(Box::new(EvalAltResult::ErrorRuntime(
+        Dynamic::from(Mistake(text.into())),
+        Position::NONE,
+    )))
 }
 
 /// A number of the script as an unsigned one.

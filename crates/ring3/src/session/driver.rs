@@ -19,7 +19,7 @@ const AFTERMATH: u64 = 5000;
 
 /// A loaded driver: a number, valid in the session that loaded it and in its clones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Driver(usize);
+pub struct Driver(pub(super) usize);
 
 /// What a session knows of a driver.
 #[derive(Clone, Debug)]
@@ -49,7 +49,10 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { service: None, start: 3 }
+        Self {
+            service: None,
+            start: 3,
+        }
     }
 }
 
@@ -65,36 +68,66 @@ impl Session {
     /// # Errors
     /// [`SessionError::Image`] if the image cannot be loaded, [`SessionError::Status`] if DriverEntry
     /// fails; errors that end the run.
-    pub fn load(&mut self, file: &DriverFile, options: &LoadOptions) -> Result<Driver, SessionError> {
-        let service = options.service.clone().unwrap_or_else(|| file.service().to_owned());
+    pub fn load(
+        &mut self,
+        file: &DriverFile,
+        options: &LoadOptions,
+    ) -> Result<Driver, SessionError> {
+        let service = options
+            .service
+            .clone()
+            .unwrap_or_else(|| file.service().to_owned());
         let first = self.story.driver_entry.is_none();
-        let answer = self.verb(format!("load({}, {service}, {})", file.name, options.start), |session| {
-            session.load_images_for(file, 0)?;
-            let symbols = file.symbols.clone();
-            let number = session.machine.load_driver(&file.name, &service, file.image.clone(), symbols)?;
-            let start = options.start.to_le_bytes().to_vec();
-            session.machine.cm.set(&registry_path(&service), "Start", REG_DWORD, start);
-            let (base, object) =
-                session.machine.io.drivers.get(number).map_or((0, Gva::NULL), |d| (d.base, d.object));
-            let loaded =
-                Loaded { name: file.name.clone(), service: service.clone(), base, object, number, unloaded: false };
-            session.drivers.push(loaded);
-            let what = format!("DriverEntry of {}", file.name);
-            let thread = session.system_thread()?;
-            let (status, _) = session.ask(thread, &what, UserRequest::StartDriver(number))?;
-            if status.is_error() {
-                if let Some(loaded) = session.drivers.last_mut() {
-                    loaded.unloaded = true;
+        let answer = self.verb(
+            format!("load({}, {service}, {})", file.name, options.start),
+            |session| {
+                session.load_images_for(file, 0)?;
+                let symbols = file.symbols.clone();
+                let number = session.machine.load_driver(
+                    &file.name,
+                    &service,
+                    file.image.clone(),
+                    symbols,
+                )?;
+                let start = options.start.to_le_bytes().to_vec();
+                session
+                    .machine
+                    .cm
+                    .set(&registry_path(&service), "Start", REG_DWORD, start);
+                let (base, object) = session
+                    .machine
+                    .io
+                    .drivers
+                    .get(number)
+                    .map_or((0, Gva::NULL), |d| (d.base, d.object));
+                let loaded = Loaded {
+                    name: file.name.clone(),
+                    service: service.clone(),
+                    base,
+                    object,
+                    number,
+                    unloaded: false,
+                };
+                session.drivers.push(loaded);
+                let what = format!("DriverEntry of {}", file.name);
+                let thread = session.system_thread()?;
+                let (status, _) = session.ask(thread, &what, UserRequest::StartDriver(number))?;
+                if status.is_error() {
+                    if let Some(loaded) = session.drivers.last_mut() {
+                        loaded.unloaded = true;
+                    }
+                    return Err(SessionError::Status { what, status });
                 }
-                return Err(SessionError::Status { what, status });
-            }
-            session.entry_status = status.0;
-            Ok(Answer::Number(session.drivers.len() as u64 - 1))
-        });
+                session.entry_status = status.0;
+                Ok(Answer::Number(session.drivers.len() as u64 - 1))
+            },
+        );
         if first {
             match &answer {
                 Ok(_) => self.story.driver_entry = Some(self.entry_status),
-                Err(SessionError::Status { status, .. }) => self.story.driver_entry = Some(status.0),
+                Err(SessionError::Status { status, .. }) => {
+                    self.story.driver_entry = Some(status.0)
+                }
                 Err(_) => {}
             }
         }
@@ -107,23 +140,33 @@ impl Session {
             return Ok(());
         }
         for module in &file.image.imports {
-            let wanted = self.images.iter().find(|i| i.name.eq_ignore_ascii_case(&module.module)).cloned();
+            let wanted = self
+                .images
+                .iter()
+                .find(|i| i.name.eq_ignore_ascii_case(&module.module))
+                .cloned();
             let Some(image) = wanted else { continue };
-            if self.machine.modules.by_name(&image.name).is_some_and(|m| !m.modelled) {
+            if self
+                .machine
+                .modules
+                .by_name(&image.name)
+                .is_some_and(|m| !m.modelled)
+            {
                 continue;
             }
             self.load_images_for(&image, depth + 1)?;
-            self.machine.load_image(&image.name, image.image.clone(), image.symbols.clone())?;
+            self.machine
+                .load_image(&image.name, image.image.clone(), image.symbols.clone())?;
         }
         Ok(())
     }
 
     /// The thread of the System process that loads and unloads drivers.
-    fn system_thread(&mut self) -> Result<ThreadId, SessionError> {
+    pub(super) fn system_thread(&mut self) -> Result<ThreadId, SessionError> {
         if let Some(thread) = self.system {
             return Ok(thread);
         }
-        let thread = self.user_thread(ProcessId::SYSTEM, "the start of the System process")?;
+        let thread = self.user_thread(ProcessId::SYSTEM)?;
         self.system = Some(thread);
         Ok(thread)
     }
@@ -134,12 +177,13 @@ impl Session {
         self.drivers.get(driver.0)
     }
 
-    /// Unloads every driver that is still loaded, the last one first, and lets five seconds of
-    /// virtual time go by, so that what was left behind shows.
+    /// Removes every device, unloads every driver that is still loaded, the newest first, and lets five
+    /// seconds of virtual time go by, so that what was left behind shows.
     ///
     /// # Errors
     /// Errors that end the run.
     pub fn unload_all(&mut self) -> Result<(), SessionError> {
+        self.remove_all()?;
         for n in (0..self.drivers.len()).rev() {
             if self.drivers.get(n).is_some_and(|d| !d.unloaded) {
                 Driver(n).unload(self)?;
@@ -157,15 +201,20 @@ impl Driver {
     pub fn unload(self, session: &mut Session) -> Result<NTSTATUS, SessionError> {
         let answer = session.verb(format!("d{}.unload()", self.0), |session| {
             let Some(loaded) = session.drivers.get(self.0).cloned() else {
-                return Err(SessionError::Usage("no such driver in this session".to_owned()));
+                return Err(SessionError::Usage(
+                    "no such driver in this session".to_owned(),
+                ));
             };
             let thread = session.system_thread()?;
             let what = format!("the unload of {}", loaded.name);
-            let (status, _) = session.ask(thread, &what, UserRequest::UnloadDriver(loaded.number))?;
-            if status.is_success() {
-                if let Some(loaded) = session.drivers.get_mut(self.0) {
-                    loaded.unloaded = true;
-                }
+            let (status, _) =
+                session.ask(thread, &what, UserRequest::UnloadDriver(loaded.number))?;
+            if let Some(loaded) = session
+                .drivers
+                .get_mut(self.0)
+                .filter(|_| status.is_success())
+            {
+                loaded.unloaded = true;
             }
             Ok(Answer::Status(status))
         })?;
@@ -175,7 +224,9 @@ impl Driver {
     /// Whether it has an AddDevice routine: a plug and play driver.
     #[must_use]
     pub fn has_add_device(self, session: &Session) -> bool {
-        let Some(loaded) = session.loaded(self) else { return false };
+        let Some(loaded) = session.loaded(self) else {
+            return false;
+        };
         let memory = &session.machine.memory;
         let extension = memory.peek(loaded.object.at(DRIVER_OBJECT::DriverExtension));
         let routine = extension.and_then(|e| memory.peek(e.at(DRIVER_EXTENSION::AddDevice)));

@@ -24,13 +24,17 @@ pub enum SessionError {
     #[error("{0} never comes to an end")]
     Hang(String),
     /// The instruction budget is used up.
-    #[error("{0} was still running when the instruction budget was used up; raise it with --budget")]
+    #[error(
+        "{0} was still running when the instruction budget was used up; raise it with --budget"
+    )]
     Budget(String),
     /// The workload asks for something that makes no sense here.
     #[error("{0}")]
     Usage(String),
     /// A workload that is resumed took another path than the first time.
-    #[error("the workload is no function of its results: it asked for `{asked}` where it had asked for `{recorded}`")]
+    #[error(
+        "the workload is no function of its results: it asked for `{asked}` where it had asked for `{recorded}`"
+    )]
     Diverged {
         /// This time.
         asked: String,

@@ -40,14 +40,20 @@ fn shown(bytes: &[u8]) -> String {
     if bytes.len() <= SHOWN {
         return bytes.iter().map(|b| format!("{b:02x}")).collect();
     }
-    let sum = bytes.iter().fold(0u64, |sum, b| sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(*b));
+    let sum = bytes.iter().fold(0u64, |sum, b| {
+        sum.wrapping_mul(0x0100_0000_01b3) ^ u64::from(*b)
+    });
     format!("{} bytes {sum:016x}", bytes.len())
 }
 
 impl Transfer {
     fn text(&self) -> String {
         match self {
-            Self::Control { code, input, output } => format!("ioctl({code:#x}, {}, {output})", shown(input)),
+            Self::Control {
+                code,
+                input,
+                output,
+            } => format!("ioctl({code:#x}, {}, {output})", shown(input)),
             Self::Read { length, offset } => format!("read({length}, {offset:?})"),
             Self::Write { bytes, offset } => format!("write({}, {offset:?})", shown(bytes)),
         }
@@ -66,14 +72,21 @@ impl Transfer {
 impl Session {
     /// The state of a file; closed ones included: their handle is stale, which a program may try.
     pub(super) fn file(&self, file: File) -> Result<&State, SessionError> {
-        self.files.get(file.0).ok_or_else(|| SessionError::Usage("no such file in this session".to_owned()))
+        self.files
+            .get(file.0)
+            .ok_or_else(|| SessionError::Usage("no such file in this session".to_owned()))
     }
 
     fn transfer(&mut self, file: File, transfer: Transfer) -> Result<Io, SessionError> {
         let answer = self.verb(format!("f{}.{}", file.0, transfer.text()), |session| {
-            let State { process, handle, path, .. } = session.file(file)?.clone();
+            let State {
+                process,
+                handle,
+                path,
+                ..
+            } = session.file(file)?.clone();
             let what = format!("{} on {path}", transfer.name());
-            let thread = session.free_thread(process, &what)?;
+            let thread = session.free_thread(process)?;
             let id = session.living(process)?.id;
             let flight = session.launch(thread, id, handle, transfer, true)?;
             session.wait(&what, |m| flight.is_over(m))?;
@@ -81,19 +94,34 @@ impl Session {
             flight.free(&mut session.machine);
             Ok(Answer::Io(io))
         })?;
-        answer.io()?.ok_or_else(|| SessionError::Usage("a request that was waited for has no result".to_owned()))
+        answer.io()?.ok_or_else(|| {
+            SessionError::Usage("a request that was waited for has no result".to_owned())
+        })
     }
 
     fn begin(&mut self, file: File, transfer: Transfer) -> Result<Operation, SessionError> {
-        let answer = self.verb(format!("f{}.{} async", file.0, transfer.text()), |session| {
-            let State { process, handle, path, .. } = session.file(file)?.clone();
-            let name = format!("{} on {path}", transfer.name());
-            let thread = session.free_thread(process, &name)?;
-            let id = session.living(process)?.id;
-            let flight = session.launch(thread, id, handle, transfer, false)?;
-            session.operations.push(super::operation::State { flight, file, name, result: None });
-            Ok(Answer::Number(session.operations.len() as u64 - 1))
-        })?;
+        let answer = self.verb(
+            format!("f{}.{} async", file.0, transfer.text()),
+            |session| {
+                let State {
+                    process,
+                    handle,
+                    path,
+                    ..
+                } = session.file(file)?.clone();
+                let name = format!("{} on {path}", transfer.name());
+                let thread = session.free_thread(process)?;
+                let id = session.living(process)?.id;
+                let flight = session.launch(thread, id, handle, transfer, false)?;
+                session.operations.push(super::operation::State {
+                    flight,
+                    file,
+                    name,
+                    result: None,
+                });
+                Ok(Answer::Number(session.operations.len() as u64 - 1))
+            },
+        )?;
         number(&answer).map(Operation)
     }
 
@@ -104,12 +132,17 @@ impl Session {
         request: impl FnOnce(u64) -> UserRequest,
     ) -> Result<NTSTATUS, SessionError> {
         let answer = self.verb(format!("f{}.{text}", file.0), |session| {
-            let State { process, handle, path, open } = session.file(file)?.clone();
+            let State {
+                process,
+                handle,
+                path,
+                open,
+            } = session.file(file)?.clone();
             if !open {
                 return Ok(Answer::Status(STATUS_INVALID_HANDLE));
             }
             let what = format!("{text} of {path}");
-            let thread = session.free_thread(process, &what)?;
+            let thread = session.free_thread(process)?;
             let (status, _) = session.ask(thread, &what, request(handle))?;
             Ok(Answer::Status(status))
         })?;
@@ -122,15 +155,33 @@ impl File {
     ///
     /// # Errors
     /// Errors that end the run; [`SessionError::Usage`] if the process has ended.
-    pub fn ioctl(self, session: &mut Session, code: u32, input: &[u8], output: usize) -> Result<Io, SessionError> {
-        session.transfer(self, Transfer::Control { code, input: input.to_vec(), output })
+    pub fn ioctl(
+        self,
+        session: &mut Session,
+        code: u32,
+        input: &[u8],
+        output: usize,
+    ) -> Result<Io, SessionError> {
+        session.transfer(
+            self,
+            Transfer::Control {
+                code,
+                input: input.to_vec(),
+                output,
+            },
+        )
     }
 
     /// Reads, at an offset where one is given, else at the file's position.
     ///
     /// # Errors
     /// As [`File::ioctl`].
-    pub fn read(self, session: &mut Session, length: usize, offset: Option<u64>) -> Result<Io, SessionError> {
+    pub fn read(
+        self,
+        session: &mut Session,
+        length: usize,
+        offset: Option<u64>,
+    ) -> Result<Io, SessionError> {
         session.transfer(self, Transfer::Read { length, offset })
     }
 
@@ -138,8 +189,19 @@ impl File {
     ///
     /// # Errors
     /// As [`File::ioctl`].
-    pub fn write(self, session: &mut Session, bytes: &[u8], offset: Option<u64>) -> Result<Io, SessionError> {
-        session.transfer(self, Transfer::Write { bytes: bytes.to_vec(), offset })
+    pub fn write(
+        self,
+        session: &mut Session,
+        bytes: &[u8],
+        offset: Option<u64>,
+    ) -> Result<Io, SessionError> {
+        session.transfer(
+            self,
+            Transfer::Write {
+                bytes: bytes.to_vec(),
+                offset,
+            },
+        )
     }
 
     /// Sends a device control request and does not wait for its end. It is sent when the machine runs
@@ -154,7 +216,14 @@ impl File {
         input: &[u8],
         output: usize,
     ) -> Result<Operation, SessionError> {
-        session.begin(self, Transfer::Control { code, input: input.to_vec(), output })
+        session.begin(
+            self,
+            Transfer::Control {
+                code,
+                input: input.to_vec(),
+                output,
+            },
+        )
     }
 
     /// Starts to read; see [`File::ioctl_async`].
@@ -180,7 +249,13 @@ impl File {
         bytes: &[u8],
         offset: Option<u64>,
     ) -> Result<Operation, SessionError> {
-        session.begin(self, Transfer::Write { bytes: bytes.to_vec(), offset })
+        session.begin(
+            self,
+            Transfer::Write {
+                bytes: bytes.to_vec(),
+                offset,
+            },
+        )
     }
 
     /// Cancels every request of this handle that is in flight: `CancelIoEx` without an operation.

@@ -19,7 +19,11 @@ const THREADS: usize = 12;
 /// otherwise only timers go on.
 pub(super) fn report(machine: &Machine, what: &str, idle: bool) -> String {
     let mut out = format!("{what} never comes to an end");
-    out.push_str(if idle { ": nothing can run, no timer is due" } else { ": only timers go on" });
+    out.push_str(if idle {
+        ": nothing can run, no timer is due"
+    } else {
+        ": only timers go on"
+    });
     let mut left_out = 0;
     let mut listed = 0;
     for thread in machine.threads.values() {
@@ -46,7 +50,11 @@ pub(super) fn report(machine: &Machine, what: &str, idle: bool) -> String {
     for processor in &machine.processors {
         if let Some(until) = &processor.spinning {
             let name = &machine.thread_by(processor.current).name;
-            let _ = write!(out, "\n  processor {} spins in thread {name} until {until:?}", processor.number);
+            let _ = write!(
+                out,
+                "\n  processor {} spins in thread {name} until {until:?}",
+                processor.number
+            );
         }
     }
     for (lock, holder) in &machine.ke.lock_owners {
@@ -60,11 +68,18 @@ fn matters(machine: &Machine, thread: &Thread, stack: &[Place]) -> bool {
     if machine.processors.iter().any(|p| p.idle == thread.id) {
         return false;
     }
-    let of_driver = |p: &Place| machine.modules.by_name(&p.module).is_some_and(|m| !m.modelled);
+    let of_driver = |p: &Place| {
+        machine
+            .modules
+            .by_name(&p.module)
+            .is_some_and(|m| !m.modelled)
+    };
     match thread.state {
         ThreadState::Terminated => false,
         ThreadState::Ready | ThreadState::Running(_) => true,
-        ThreadState::Waiting(..) => stack.iter().any(of_driver) || thread.user && thread.frames.len() > 1,
+        ThreadState::Waiting(..) => {
+            stack.iter().any(of_driver) || thread.user && thread.frames.len() > 1
+        }
     }
 }
 
@@ -73,7 +88,10 @@ fn doing(machine: &Machine, thread: &Thread) -> String {
     match &thread.state {
         ThreadState::Ready => "could run".to_owned(),
         ThreadState::Running(processor) => {
-            let irql = machine.processors.get(*processor).map_or(0, ring3_nt::machine::processor::Processor::irql);
+            let irql = machine
+                .processors
+                .get(*processor)
+                .map_or(0, ring3_nt::machine::processor::Processor::irql);
             format!("runs on processor {processor} at IRQL {irql}")
         }
         ThreadState::Terminated => "is over".to_owned(),
@@ -89,14 +107,21 @@ fn waits_for(machine: &Machine, wait: &Wait) -> String {
             names.join(joint)
         }
         Wait::On(key) => format!("{} {:#x}", key.class, key.id),
-        Wait::Until(due) => format!("the time {} ms after the start", due / super::wait::MILLISECOND),
+        Wait::Until(due) => format!(
+            "the time {} ms after the start",
+            due / super::wait::MILLISECOND
+        ),
     }
 }
 
 /// A dispatcher object by its kind.
 fn object(machine: &Machine, at: u64) -> String {
     let header = Gva::<DISPATCHER_HEADER>::new(at);
-    let kind = match machine.memory.get(header, DISPATCHER_HEADER::Type).map(|t| t & 0x7f) {
+    let kind = match machine
+        .memory
+        .get(header, DISPATCHER_HEADER::Type)
+        .map(|t| t & 0x7f)
+    {
         Ok(kind::EVENT_NOTIFICATION) => "notification event",
         Ok(kind::EVENT_SYNCHRONIZATION) => "synchronization event",
         Ok(kind::MUTANT) => "mutex",

@@ -34,7 +34,9 @@ pub enum Answer {
 
 impl Answer {
     fn misplaced<T>(&self) -> Result<T, SessionError> {
-        Err(SessionError::Usage(format!("the log has {self} where another kind of answer belongs")))
+        Err(SessionError::Usage(format!(
+            "the log has {self} where another kind of answer belongs"
+        )))
     }
 
     /// The result in it.
@@ -70,7 +72,13 @@ impl fmt::Display for Answer {
             Self::Number(number) => write!(f, "{number}"),
             Self::Status(status) => write!(f, "{status}"),
             Self::Io(Some(io)) => {
-                write!(f, "{}, information {:#x}, {} bytes", io.status, io.information, io.output.len())
+                write!(
+                    f,
+                    "{}, information {:#x}, {} bytes",
+                    io.status,
+                    io.information,
+                    io.output.len()
+                )
             }
             Self::Io(None) => f.write_str("pending"),
             Self::Text(text) => write!(f, "{text:?}"),
@@ -122,7 +130,10 @@ impl Session {
     ) -> Result<Answer, SessionError> {
         if let Some(entry) = self.log.entries.get(self.log.asked) {
             if entry.verb != verb {
-                return Err(SessionError::Diverged { asked: verb, recorded: entry.verb.clone() });
+                return Err(SessionError::Diverged {
+                    asked: verb,
+                    recorded: entry.verb.clone(),
+                });
             }
             let answer = entry.answer.clone();
             self.log.asked += 1;
@@ -133,7 +144,10 @@ impl Session {
         self.machine.trace.text("verb", &verb);
         let answer = act(self);
         self.flush_trace();
-        self.log.entries.push(Entry { verb, answer: answer.clone() });
+        self.log.entries.push(Entry {
+            verb,
+            answer: answer.clone(),
+        });
         self.log.asked += 1;
         self.tell_hang(&answer);
         answer

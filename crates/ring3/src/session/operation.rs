@@ -1,7 +1,7 @@
 //! Requests that are not waited for at once.
 
 use ring3_nt::io::user::UserRequest;
-use ring3_nt::ntstatus::{NTSTATUS, STATUS_NOT_FOUND, STATUS_SUCCESS};
+use ring3_nt::ntstatus::{NTSTATUS, STATUS_NOT_FOUND};
 
 use super::file::{File, Io};
 use super::log::Answer;
@@ -36,7 +36,9 @@ impl Session {
             return Ok(state.result.clone());
         }
         let flight = state.flight.clone();
-        let Some(io) = flight.result(&self.machine) else { return Ok(None) };
+        let Some(io) = flight.result(&self.machine) else {
+            return Ok(None);
+        };
         flight.free(&mut self.machine);
         if let Some(state) = self.operations.get_mut(operation.0) {
             state.result = Some(io.clone());
@@ -51,7 +53,11 @@ impl Operation {
     /// # Errors
     /// [`SessionError::Stopped`] and the like once the run is over.
     pub fn result(self, session: &mut Session) -> Result<Option<Io>, SessionError> {
-        session.verb(format!("o{}.result()", self.0), |session| Ok(Answer::Io(session.collect(self)?)))?.io()
+        session
+            .verb(format!("o{}.result()", self.0), |session| {
+                Ok(Answer::Io(session.collect(self)?))
+            })?
+            .io()
     }
 
     /// Waits until it is over, at most so many milliseconds of virtual time. Tells whether it is.
@@ -77,7 +83,9 @@ impl Operation {
             session.wait(&name, |m| flight.is_over(m))?;
             Ok(Answer::Io(session.collect(self)?))
         })?;
-        answer.io()?.ok_or_else(|| SessionError::Usage("a request that was waited for has no result".to_owned()))
+        answer.io()?.ok_or_else(|| {
+            SessionError::Usage("a request that was waited for has no result".to_owned())
+        })
     }
 
     /// Cancels it: `CancelIoEx` with this operation. `STATUS_NOT_FOUND` if it is over already.
@@ -86,7 +94,9 @@ impl Operation {
     /// Errors that end the run.
     pub fn cancel(self, session: &mut Session) -> Result<NTSTATUS, SessionError> {
         let answer = session.verb(format!("o{}.cancel()", self.0), |session| {
-            let State { flight, file, name, .. } = session.operation(self)?.clone();
+            let State {
+                flight, file, name, ..
+            } = session.operation(self)?.clone();
             if flight.is_over(&session.machine) {
                 return Ok(Answer::Status(STATUS_NOT_FOUND));
             }
@@ -94,9 +104,9 @@ impl Operation {
             let what = format!("the cancellation of {name}");
             // What has not been sent yet cannot be cancelled.
             session.settle(&what)?;
-            let thread = session.free_thread(process, &what)?;
-            session.ask(thread, &what, UserRequest::Cancel(flight.number))?;
-            Ok(Answer::Status(STATUS_SUCCESS))
+            let thread = session.free_thread(process)?;
+            let (status, _) = session.ask(thread, &what, UserRequest::Cancel(flight.number))?;
+            Ok(Answer::Status(status))
         })?;
         answer.status()
     }

@@ -39,7 +39,13 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { read: true, write: true, share: 3, overlapped: false, disposition: 1 }
+        Self {
+            read: true,
+            write: true,
+            share: 3,
+            overlapped: false,
+            disposition: 1,
+        }
     }
 }
 
@@ -51,10 +57,20 @@ impl Session {
     pub fn process(&mut self, name: &str) -> Result<Process, SessionError> {
         let answer = self.verb(format!("process({name:?})"), |session| {
             let id = session.machine.create_process(name).ok_or_else(|| {
-                SessionError::Usage(format!("no guest memory for the process {name}; raise it with --ram"))
+                SessionError::Usage(format!(
+                    "no guest memory for the process {name}; raise it with --ram"
+                ))
             })?;
-            let thread = session.user_thread(id, name)?;
-            let state = State { name: name.to_owned(), id, threads: vec![thread], exited: false };
+            let thread = session.user_thread(id)?;
+            session.wait(&format!("the start of {name}"), |m| {
+                m.user_thread_is_free(thread)
+            })?;
+            let state = State {
+                name: name.to_owned(),
+                id,
+                threads: vec![thread],
+                exited: false,
+            };
             session.processes.push(state);
             Ok(Answer::Number(session.processes.len() as u64 - 1))
         })?;
@@ -65,21 +81,30 @@ impl Session {
     pub(super) fn living(&self, process: Process) -> Result<&State, SessionError> {
         match self.processes.get(process.0) {
             Some(state) if !state.exited => Ok(state),
-            Some(state) => Err(SessionError::Usage(format!("the process {} has ended", state.name))),
-            None => Err(SessionError::Usage("no such process in this session".to_owned())),
+            Some(state) => Err(SessionError::Usage(format!(
+                "the process {} has ended",
+                state.name
+            ))),
+            None => Err(SessionError::Usage(
+                "no such process in this session".to_owned(),
+            )),
         }
     }
 
     /// A thread that has nothing to do: the first one that is free, or a new one, as a program would
     /// have for a call that blocks.
-    pub(super) fn free_thread(&mut self, process: Process, what: &str) -> Result<ThreadId, SessionError> {
+    pub(super) fn free_thread(&mut self, process: Process) -> Result<ThreadId, SessionError> {
         let state = self.living(process)?;
         let id = state.id;
-        let free = state.threads.iter().copied().find(|t| self.machine.user_thread_is_free(*t));
+        let free = state
+            .threads
+            .iter()
+            .copied()
+            .find(|t| self.machine.user_thread_is_free(*t));
         if let Some(thread) = free {
             return Ok(thread);
         }
-        let thread = self.user_thread(id, what)?;
+        let thread = self.user_thread(id)?;
         if let Some(state) = self.processes.get_mut(process.0) {
             state.threads.push(thread);
         }
@@ -91,7 +116,9 @@ impl Session {
 pub(super) fn number(answer: &Answer) -> Result<usize, SessionError> {
     match answer {
         Answer::Number(number) => Ok(*number as usize),
-        other => Err(SessionError::Usage(format!("the log has {other} where a number belongs"))),
+        other => Err(SessionError::Usage(format!(
+            "the log has {other} where a number belongs"
+        ))),
     }
 }
 
@@ -100,17 +127,31 @@ impl Process {
     ///
     /// # Errors
     /// [`SessionError::Status`] with the status of the open; errors that end the run.
-    pub fn open(self, session: &mut Session, path: &str, options: &OpenOptions) -> Result<File, SessionError> {
-        let answer = session.verb(format!("p{}.open({path}, {options:?})", self.0), |session| {
-            let what = format!("open {path}");
-            let thread = session.free_thread(self, &what)?;
-            let (status, handle) = session.ask(thread, &what, open_request(native(path), options))?;
-            if !status.is_success() {
-                return Err(SessionError::Status { what, status });
-            }
-            session.files.push(file::State { process: self, handle, path: path.to_owned(), open: true });
-            Ok(Answer::Number(session.files.len() as u64 - 1))
-        })?;
+    pub fn open(
+        self,
+        session: &mut Session,
+        path: &str,
+        options: &OpenOptions,
+    ) -> Result<File, SessionError> {
+        let answer = session.verb(
+            format!("p{}.open({path}, {options:?})", self.0),
+            |session| {
+                let what = format!("open {path}");
+                let thread = session.free_thread(self)?;
+                let (status, handle) =
+                    session.ask(thread, &what, open_request(native(path), options))?;
+                if !status.is_success() {
+                    return Err(SessionError::Status { what, status });
+                }
+                session.files.push(file::State {
+                    process: self,
+                    handle,
+                    path: path.to_owned(),
+                    open: true,
+                });
+                Ok(Answer::Number(session.files.len() as u64 - 1))
+            },
+        )?;
         number(&answer).map(File)
     }
 
@@ -133,10 +174,9 @@ impl Process {
     pub fn allocate(self, session: &mut Session, size: u64) -> Result<u64, SessionError> {
         let answer = session.verb(format!("p{}.allocate({size:#x})", self.0), |session| {
             let id = session.living(self)?.id;
-            let at = session
-                .machine
-                .user_allocate(id, size)
-                .ok_or_else(|| SessionError::Usage(format!("no guest memory for {size} bytes in the process")))?;
+            let at = session.machine.user_allocate(id, size).ok_or_else(|| {
+                SessionError::Usage(format!("no guest memory for {size} bytes in the process"))
+            })?;
             Ok(Answer::Number(at))
         })?;
         number(&answer).map(|n| n as u64)
@@ -145,26 +185,10 @@ impl Process {
 
 impl Session {
     fn exit_process(&mut self, process: Process) -> Result<(), SessionError> {
-        let (id, name) = {
-            let state = self.living(process)?;
-            (state.id, state.name.clone())
-        };
+        let name = self.living(process)?.name.clone();
         let what = format!("the exit of {name}");
-        let handles: Vec<u64> =
-            self.machine.ob.handles.keys().filter(|(owner, _)| *owner == id).map(|(_, value)| *value).collect();
-        // As on Windows: what is in flight is cancelled and waited for, then handles are closed.
-        for handle in &handles {
-            let thread = self.free_thread(process, &what)?;
-            self.ask(thread, &what, UserRequest::CancelAll(*handle))?;
-        }
-        self.wait(&what, |m| !m.io.operations.values().any(|o| o.process == id && o.done.is_none()))?;
-        for handle in handles {
-            let thread = self.free_thread(process, &what)?;
-            self.ask(thread, &what, UserRequest::Close(handle))?;
-        }
-        if let Some(process) = self.machine.processes.get_mut(&id) {
-            process.exited = true;
-        }
+        let thread = self.free_thread(process)?;
+        self.ask(thread, &what, UserRequest::Exit)?;
         if let Some(state) = self.processes.get_mut(process.0) {
             state.exited = true;
         }
@@ -196,5 +220,9 @@ pub(super) fn native(path: &str) -> String {
         }
     }
     let drive = path.as_bytes().get(1) == Some(&b':');
-    if drive { format!(r"\??\{path}") } else { path.to_owned() }
+    if drive {
+        format!(r"\??\{path}")
+    } else {
+        path.to_owned()
+    }
 }

@@ -35,7 +35,15 @@ impl Session {
     /// [`SessionError::Stopped`] and the like once the run is over.
     pub fn dbgprint(&mut self) -> Result<String, SessionError> {
         let all = |session: &mut Self| {
-            Ok(Answer::Text(session.machine.dbg.messages.iter().map(|m| m.text.as_str()).collect()))
+            Ok(Answer::Text(
+                session
+                    .machine
+                    .dbg
+                    .messages
+                    .iter()
+                    .map(|m| m.text.as_str())
+                    .collect(),
+            ))
         };
         self.verb("dbgprint()".to_owned(), all)?.text()
     }
@@ -47,12 +55,21 @@ impl Session {
     pub fn pool(&mut self, tag: &str) -> Result<u64, SessionError> {
         let answer = self.verb(format!("pool({tag:?})"), |session| {
             let wanted = tag_number(tag)?;
-            let bytes = session.machine.ex.pool.iter().filter(|(_, b)| b.tag == wanted).map(|(_, b)| b.size).sum();
+            let bytes = session
+                .machine
+                .ex
+                .pool
+                .iter()
+                .filter(|(_, b)| b.tag == wanted)
+                .map(|(_, b)| b.size)
+                .sum();
             Ok(Answer::Number(bytes))
         })?;
         match answer {
             Answer::Number(bytes) => Ok(bytes),
-            other => Err(SessionError::Usage(format!("the log has {other} where a number belongs"))),
+            other => Err(SessionError::Usage(format!(
+                "the log has {other} where a number belongs"
+            ))),
         }
     }
 
@@ -61,7 +78,13 @@ impl Session {
     ///
     /// # Errors
     /// [`SessionError::Usage`] if the path does not start with `\Registry`.
-    pub fn registry_set(&mut self, key: &str, name: &str, kind: u32, data: &[u8]) -> Result<(), SessionError> {
+    pub fn registry_set(
+        &mut self,
+        key: &str,
+        name: &str,
+        kind: u32,
+        data: &[u8],
+    ) -> Result<(), SessionError> {
         self.verb(format!("registry_set({key}, {name}, {kind}, {data:02x?})"), |session| {
             session.machine.cm.create_all(key);
             if session.machine.cm.set(key, name, kind, data.to_vec()) {
@@ -78,17 +101,24 @@ impl Session {
     /// [`SessionError::Stopped`] and the like once the run is over.
     pub fn registry_get(&mut self, key: &str, name: &str) -> Result<Option<Vec<u8>>, SessionError> {
         let answer = self.verb(format!("registry_get({key}, {name})"), |session| {
-            Ok(Answer::Bytes(session.machine.cm.value(key, name).map(|v| v.data.clone())))
+            Ok(Answer::Bytes(
+                session.machine.cm.value(key, name).map(|v| v.data.clone()),
+            ))
         })?;
         match answer {
             Answer::Bytes(data) => Ok(data),
-            other => Err(SessionError::Usage(format!("the log has {other} where bytes belong"))),
+            other => Err(SessionError::Usage(format!(
+                "the log has {other} where bytes belong"
+            ))),
         }
     }
 
     /// A statement that must hold, for the report.
     pub fn check(&mut self, passed: bool, message: impl Into<String>) {
-        self.story.checks.push(Check { passed, message: message.into() });
+        self.story.checks.push(Check {
+            passed,
+            message: message.into(),
+        });
     }
 
     /// A bugcheck code with which the run may end; one of the codes named must come.
@@ -108,7 +138,9 @@ fn tag_number(tag: &str) -> Result<u32, SessionError> {
     let mut bytes = [b' '; 4];
     let text = tag.as_bytes();
     if text.is_empty() || text.len() > 4 {
-        return Err(SessionError::Usage(format!("{tag:?} is no pool tag: a tag has one to four characters")));
+        return Err(SessionError::Usage(format!(
+            "{tag:?} is no pool tag: a tag has one to four characters"
+        )));
     }
     for (slot, byte) in bytes.iter_mut().zip(text) {
         *slot = *byte;

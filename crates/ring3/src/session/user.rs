@@ -24,9 +24,19 @@ const FILE_NON_DIRECTORY_FILE: u32 = 0x40;
 /// A read, write or control request.
 #[derive(Clone, Debug)]
 pub(super) enum Transfer {
-    Control { code: u32, input: Vec<u8>, output: usize },
-    Read { length: usize, offset: Option<u64> },
-    Write { bytes: Vec<u8>, offset: Option<u64> },
+    Control {
+        code: u32,
+        input: Vec<u8>,
+        output: usize,
+    },
+    Read {
+        length: usize,
+        offset: Option<u64>,
+    },
+    Write {
+        bytes: Vec<u8>,
+        offset: Option<u64>,
+    },
 }
 
 /// A request in flight, with its buffers in the process.
@@ -40,7 +50,10 @@ pub(super) struct Flight {
 
 /// The result of a request that is over; `None` while it is in flight.
 fn over(machine: &Machine, number: u64) -> Option<(NTSTATUS, u64)> {
-    machine.user_result(number).filter(|r| r.status != STATUS_PENDING).map(|r| (r.status, r.information))
+    machine
+        .user_result(number)
+        .filter(|r| r.status != STATUS_PENDING)
+        .map(|r| (r.status, r.information))
 }
 
 impl Flight {
@@ -53,8 +66,14 @@ impl Flight {
     pub(super) fn result(&self, machine: &Machine) -> Option<Io> {
         let (status, information) = over(machine, self.number)?;
         let length = information.min(u64::from(self.output.1));
-        let output = machine.user_read(self.process, self.output.0, length).unwrap_or_default();
-        Some(Io { status, information, output })
+        let output = machine
+            .user_read(self.process, self.output.0, length)
+            .unwrap_or_default();
+        Some(Io {
+            status,
+            information,
+            output,
+        })
     }
 
     /// Gives the buffers back.
@@ -82,7 +101,13 @@ pub(super) fn open_request(path: String, options: &OpenOptions) -> UserRequest {
     }
     // Parameters.Create.Options: the disposition in the upper 8 bits, options in the lower 24.
     let options_word = options.disposition << 24 | create;
-    UserRequest::Open { path, access, share: options.share, options: options_word, overlapped: options.overlapped }
+    UserRequest::Open {
+        path,
+        access,
+        share: options.share,
+        options: options_word,
+        overlapped: options.overlapped,
+    }
 }
 
 impl Session {
@@ -95,18 +120,18 @@ impl Session {
     ) -> Result<(NTSTATUS, u64), SessionError> {
         let number = self.machine.user_submit(thread, request);
         self.wait(what, |m| m.user_result(number).is_some())?;
-        let result = self.machine.user_result(number).map(|r| (r.status, r.information));
+        let result = self
+            .machine
+            .user_result(number)
+            .map(|r| (r.status, r.information));
         result.ok_or_else(|| SessionError::Hang(what.to_owned()))
     }
 
-    /// A thread that carries out requests, ready to do so.
-    pub(super) fn user_thread(&mut self, process: ProcessId, what: &str) -> Result<ThreadId, SessionError> {
-        let thread = self
-            .machine
-            .create_user_thread(process)
-            .ok_or_else(|| SessionError::Usage("no guest memory for a thread; raise it with --ram".to_owned()))?;
-        self.wait(what, |m| m.user_thread_is_free(thread))?;
-        Ok(thread)
+    /// A new thread that carries out requests.
+    pub(super) fn user_thread(&mut self, process: ProcessId) -> Result<ThreadId, SessionError> {
+        self.machine.create_user_thread(process).ok_or_else(|| {
+            SessionError::Usage("no guest memory for a thread; raise it with --ram".to_owned())
+        })
     }
 
     /// Puts the data of a request into the process and submits it. `wait` tells whether the thread
@@ -120,21 +145,40 @@ impl Session {
         wait: bool,
     ) -> Result<Flight, SessionError> {
         let (data, input, output, offset) = match transfer {
-            Transfer::Control { code, input, output } => (Data::Control(code), input, output, None),
+            Transfer::Control {
+                code,
+                input,
+                output,
+            } => (Data::Control(code), input, output, None),
             Transfer::Read { length, offset } => (Data::Read, Vec::new(), length, offset),
             Transfer::Write { bytes, offset } => (Data::Write, bytes, 0, offset),
         };
         let input_at = self.place(process, input.len())?;
         let output_at = self.place(process, output)?;
         if !self.machine.user_write(process, input_at.0, &input) && !input.is_empty() {
-            return Err(SessionError::Usage("the input buffer cannot be written".to_owned()));
+            return Err(SessionError::Usage(
+                "the input buffer cannot be written".to_owned(),
+            ));
         }
         let offset = offset.unwrap_or_else(|| self.position(process, handle));
-        let buffers = Buffers { data, input: input_at, output: output_at, offset };
-        let request =
-            if wait { UserRequest::Transfer(handle, buffers) } else { UserRequest::Start(handle, buffers) };
+        let buffers = Buffers {
+            data,
+            input: input_at,
+            output: output_at,
+            offset,
+        };
+        let request = if wait {
+            UserRequest::Transfer(handle, buffers)
+        } else {
+            UserRequest::Start(handle, buffers)
+        };
         let number = self.machine.user_submit(thread, request);
-        Ok(Flight { number, process, input: input_at, output: output_at })
+        Ok(Flight {
+            number,
+            process,
+            input: input_at,
+            output: output_at,
+        })
     }
 
     /// A buffer in the user half; no bytes need none.
@@ -142,18 +186,29 @@ impl Session {
         if length == 0 {
             return Ok((0, 0));
         }
-        let size = u32::try_from(length)
-            .map_err(|_| SessionError::Usage(format!("a buffer of {length} bytes is larger than 4 GiB")))?;
+        let size = u32::try_from(length).map_err(|_| {
+            SessionError::Usage(format!("a buffer of {length} bytes is larger than 4 GiB"))
+        })?;
         match self.machine.user_allocate(process, u64::from(size)) {
             Some(at) => Ok((at, size)),
-            None => Err(SessionError::Usage(format!("no guest memory for a buffer of {length} bytes; raise it with --ram"))),
+            None => Err(SessionError::Usage(format!(
+                "no guest memory for a buffer of {length} bytes; raise it with --ram"
+            ))),
         }
     }
 
     /// Where a request without an offset goes: the file object's current position.
     fn position(&self, process: ProcessId, handle: u64) -> u64 {
-        let object = self.machine.ob.handles.get(&(process, handle)).map_or(0, |h| h.object);
+        let object = self
+            .machine
+            .ob
+            .handles
+            .get(&(process, handle))
+            .map_or(0, |h| h.object);
         let at = Gva::<FILE_OBJECT>::new(object).at(FILE_OBJECT::CurrentByteOffset);
-        self.machine.memory.peek::<i64>(at.cast()).map_or(0, i64::cast_unsigned)
+        self.machine
+            .memory
+            .peek::<i64>(at.cast())
+            .map_or(0, i64::cast_unsigned)
     }
 }

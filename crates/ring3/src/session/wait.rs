@@ -24,7 +24,11 @@ pub(super) enum Waited {
 
 impl Session {
     /// Runs until `done` holds. The run is over if it never does.
-    pub(super) fn wait(&mut self, what: &str, done: impl Fn(&Machine) -> bool) -> Result<(), SessionError> {
+    pub(super) fn wait(
+        &mut self,
+        what: &str,
+        done: impl Fn(&Machine) -> bool,
+    ) -> Result<(), SessionError> {
         let limit = self.machine.clock.now().saturating_add(PATIENCE);
         let end = self.machine.run_until_or(limit, &done);
         self.interrupted(end, what)?;
@@ -43,13 +47,21 @@ impl Session {
         milliseconds: u64,
         done: impl Fn(&Machine) -> bool,
     ) -> Result<Waited, SessionError> {
-        let limit = self.machine.clock.now().saturating_add(milliseconds.saturating_mul(MILLISECOND));
+        let limit = self
+            .machine
+            .clock
+            .now()
+            .saturating_add(milliseconds.saturating_mul(MILLISECOND));
         let mut end = self.machine.run_until_or(limit, &done);
         if end == RunEnd::Idle {
             end = self.machine.run_to_time(limit);
         }
         self.interrupted(end, what)?;
-        Ok(if done(&self.machine) { Waited::Done } else { Waited::TimeOut })
+        Ok(if done(&self.machine) {
+            Waited::Done
+        } else {
+            Waited::TimeOut
+        })
     }
 
     /// Runs until nothing can run without time passing.
@@ -68,7 +80,8 @@ impl Session {
                     "{what} was still running after {} instructions; this is where it was then",
                     self.machine.instructions()
                 );
-                self.machine.report("time/endless-loop", Severity::Error, text);
+                self.machine
+                    .report("time/endless-loop", Severity::Error, text);
                 self.end(SessionError::Budget(what.to_owned()))
             }
         }

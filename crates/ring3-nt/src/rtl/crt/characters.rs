@@ -9,7 +9,10 @@ use crate::export::argument::{CHAR, WCHAR};
 
 /// A character as a byte; what is none has no class.
 fn ascii(c: i32) -> char {
-    u8::try_from(c).ok().filter(u8::is_ascii).map_or('\u{fffd}', char::from)
+    u8::try_from(c)
+        .ok()
+        .filter(u8::is_ascii)
+        .map_or('\u{fffd}', char::from)
 }
 
 fn changed(c: i32, change: fn(u16) -> u16) -> i32 {
@@ -106,8 +109,13 @@ impl Characters {
     /// Converts one multibyte character.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    #[assumed("the ANSI code page is Latin-1")]
-    fn mbtowc(cx: &mut Machine, wchar: Gva<u16>, mbchar: Gva<CHAR>, count: u64) -> Result<i32, Fault> {
+    #[assumed("bytes are the first 256 characters, as in the \"C\" locale")]
+    fn mbtowc(
+        cx: &mut Machine,
+        wchar: Gva<u16>,
+        mbchar: Gva<CHAR>,
+        count: u64,
+    ) -> Result<i32, Fault> {
         if mbchar.is_null() || count == 0 {
             return Ok(0);
         }
@@ -121,12 +129,14 @@ impl Characters {
     /// Converts one wide character.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    #[assumed("the ANSI code page is Latin-1")]
+    #[assumed("bytes are the first 256 characters, as in the \"C\" locale")]
     fn wctomb(cx: &mut Machine, mbchar: Gva, wchar: u16) -> Result<i32, Fault> {
         if mbchar.is_null() {
             return Ok(0);
         }
-        let Ok(byte) = u8::try_from(wchar) else { return Ok(-1) };
+        let Ok(byte) = u8::try_from(wchar) else {
+            return Ok(-1);
+        };
         cx.memory.write(mbchar, byte)?;
         Ok(1)
     }
@@ -134,8 +144,13 @@ impl Characters {
     /// Converts a string to wide characters, at most `count`; with NULL only counts.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    #[assumed("the ANSI code page is Latin-1")]
-    fn mbstowcs(cx: &mut Machine, wcstr: Gva<u16>, mbstr: Gva<CHAR>, count: u64) -> Result<u64, Fault> {
+    #[assumed("bytes are the first 256 characters, as in the \"C\" locale")]
+    fn mbstowcs(
+        cx: &mut Machine,
+        wcstr: Gva<u16>,
+        mbstr: Gva<CHAR>,
+        count: u64,
+    ) -> Result<u64, Fault> {
         if wcstr.is_null() {
             return Text::narrow(mbstr).length(cx, u64::MAX);
         }
@@ -150,7 +165,7 @@ impl Characters {
     /// Converts a wide string to bytes, at most `count`; with NULL only counts. -1 for a character without a byte.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    #[assumed("the ANSI code page is Latin-1")]
+    #[assumed("bytes are the first 256 characters, as in the \"C\" locale")]
     fn wcstombs(cx: &mut Machine, mbstr: Gva, wcstr: Gva<WCHAR>, count: u64) -> Result<u64, Fault> {
         let limit = if mbstr.is_null() { u64::MAX } else { count };
         let units = Text::wide(wcstr).units(cx, limit)?;

@@ -62,28 +62,62 @@ impl Comparing {
     #[page("")]
     #[irql(any)]
     fn strcmp(cx: &mut Machine, string1: Gva<CHAR>, string2: Gva<CHAR>) -> Result<i32, Fault> {
-        compare(cx, Text::narrow(string1), Text::narrow(string2), LIMIT, false)
+        compare(
+            cx,
+            Text::narrow(string1),
+            Text::narrow(string2),
+            LIMIT,
+            false,
+        )
     }
 
     /// Compares at most `count` characters.
     #[page("")]
     #[irql(any)]
-    fn strncmp(cx: &mut Machine, string1: Gva<CHAR>, string2: Gva<CHAR>, count: u64) -> Result<i32, Fault> {
-        compare(cx, Text::narrow(string1), Text::narrow(string2), count, false)
+    fn strncmp(
+        cx: &mut Machine,
+        string1: Gva<CHAR>,
+        string2: Gva<CHAR>,
+        count: u64,
+    ) -> Result<i32, Fault> {
+        compare(
+            cx,
+            Text::narrow(string1),
+            Text::narrow(string2),
+            count,
+            false,
+        )
     }
 
     /// Compares strings without case.
     #[page("")]
     #[irql(any)]
     fn _stricmp(cx: &mut Machine, string1: Gva<CHAR>, string2: Gva<CHAR>) -> Result<i32, Fault> {
-        compare(cx, Text::narrow(string1), Text::narrow(string2), LIMIT, true)
+        compare(
+            cx,
+            Text::narrow(string1),
+            Text::narrow(string2),
+            LIMIT,
+            true,
+        )
     }
 
     /// Compares at most `count` characters without case.
     #[page("")]
     #[irql(any)]
-    fn _strnicmp(cx: &mut Machine, string1: Gva<CHAR>, string2: Gva<CHAR>, count: u64) -> Result<i32, Fault> {
-        compare(cx, Text::narrow(string1), Text::narrow(string2), count, true)
+    fn _strnicmp(
+        cx: &mut Machine,
+        string1: Gva<CHAR>,
+        string2: Gva<CHAR>,
+        count: u64,
+    ) -> Result<i32, Fault> {
+        compare(
+            cx,
+            Text::narrow(string1),
+            Text::narrow(string2),
+            count,
+            true,
+        )
     }
 
     /// Compares wide strings.
@@ -96,7 +130,12 @@ impl Comparing {
     /// Compares at most `count` wide characters.
     #[page("")]
     #[irql(any)]
-    fn wcsncmp(cx: &mut Machine, string1: Gva<WCHAR>, string2: Gva<WCHAR>, count: u64) -> Result<i32, Fault> {
+    fn wcsncmp(
+        cx: &mut Machine,
+        string1: Gva<WCHAR>,
+        string2: Gva<WCHAR>,
+        count: u64,
+    ) -> Result<i32, Fault> {
         compare(cx, Text::wide(string1), Text::wide(string2), count, false)
     }
 
@@ -110,7 +149,12 @@ impl Comparing {
     /// Compares at most `count` wide characters without case.
     #[page("")]
     #[irql(any)]
-    fn _wcsnicmp(cx: &mut Machine, string1: Gva<WCHAR>, string2: Gva<WCHAR>, count: u64) -> Result<i32, Fault> {
+    fn _wcsnicmp(
+        cx: &mut Machine,
+        string1: Gva<WCHAR>,
+        string2: Gva<WCHAR>,
+        count: u64,
+    ) -> Result<i32, Fault> {
         compare(cx, Text::wide(string1), Text::wide(string2), count, true)
     }
 }

@@ -78,7 +78,12 @@ impl Copying {
     /// Copies exactly `count` wide characters, zeros behind the end.
     #[page("")]
     #[irql(any)]
-    fn wcsncpy(cx: &mut Machine, dest: Gva<u16>, source: Gva<WCHAR>, count: u64) -> Result<Gva<u16>, Fault> {
+    fn wcsncpy(
+        cx: &mut Machine,
+        dest: Gva<u16>,
+        source: Gva<WCHAR>,
+        count: u64,
+    ) -> Result<Gva<u16>, Fault> {
         copy_padded(cx, Text::wide(dest), Text::wide(source), count)?;
         Ok(dest)
     }
@@ -110,7 +115,12 @@ impl Copying {
     /// Appends at most `count` wide characters.
     #[page("")]
     #[irql(any)]
-    fn wcsncat(cx: &mut Machine, dest: Gva<u16>, source: Gva<WCHAR>, count: u64) -> Result<Gva<u16>, Fault> {
+    fn wcsncat(
+        cx: &mut Machine,
+        dest: Gva<u16>,
+        source: Gva<WCHAR>,
+        count: u64,
+    ) -> Result<Gva<u16>, Fault> {
         append_some(cx, Text::wide(dest), Text::wide(source), count)?;
         Ok(dest)
     }

@@ -37,13 +37,19 @@ impl Text {
     /// A string of bytes.
     #[must_use]
     pub fn narrow<T: ?Sized>(at: Gva<T>) -> Self {
-        Self { at: at.raw(), wide: false }
+        Self {
+            at: at.raw(),
+            wide: false,
+        }
     }
 
     /// A string of UTF-16 units.
     #[must_use]
     pub fn wide<T: ?Sized>(at: Gva<T>) -> Self {
-        Self { at: at.raw(), wide: true }
+        Self {
+            at: at.raw(),
+            wide: true,
+        }
     }
 
     /// Whether the pointer is NULL.
@@ -55,7 +61,11 @@ impl Text {
     /// The address of the unit with this index.
     #[must_use]
     pub fn address(self, index: u64) -> Gva {
-        Gva::new(self.at.wrapping_add(if self.wide { index.wrapping_mul(2) } else { index }))
+        Gva::new(self.at.wrapping_add(if self.wide {
+            index.wrapping_mul(2)
+        } else {
+            index
+        }))
     }
 
     /// A unit.
@@ -64,7 +74,11 @@ impl Text {
     /// A fault if it cannot be read.
     pub fn get(self, cx: &Machine, index: u64) -> Result<u16, Fault> {
         let at = self.address(index);
-        if self.wide { cx.memory.read(at.cast::<u16>()) } else { Ok(u16::from(cx.memory.read(at)?)) }
+        if self.wide {
+            cx.memory.read(at.cast::<u16>())
+        } else {
+            Ok(u16::from(cx.memory.read(at)?))
+        }
     }
 
     /// Writes a unit.
@@ -73,7 +87,11 @@ impl Text {
     /// A fault if it cannot be written.
     pub fn put(self, cx: &mut Machine, index: u64, unit: u16) -> Result<(), Fault> {
         let at = self.address(index);
-        if self.wide { cx.memory.write(at.cast::<u16>(), unit) } else { cx.memory.write(at, unit as u8) }
+        if self.wide {
+            cx.memory.write(at.cast::<u16>(), unit)
+        } else {
+            cx.memory.write(at, unit as u8)
+        }
     }
 
     /// Units before the terminator, at most `limit`.
@@ -122,11 +140,19 @@ impl Text {
 /// Lower case in the "C" locale, which the kernel's C library uses: only A to Z change.
 #[must_use]
 pub fn lower(unit: u16) -> u16 {
-    if (0x41..=0x5a).contains(&unit) { unit + 0x20 } else { unit }
+    if (0x41..=0x5a).contains(&unit) {
+        unit + 0x20
+    } else {
+        unit
+    }
 }
 
 /// Upper case in the "C" locale: only a to z change.
 #[must_use]
 pub fn upper(unit: u16) -> u16 {
-    if (0x61..=0x7a).contains(&unit) { unit - 0x20 } else { unit }
+    if (0x61..=0x7a).contains(&unit) {
+        unit - 0x20
+    } else {
+        unit
+    }
 }

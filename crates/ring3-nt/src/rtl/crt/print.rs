@@ -34,7 +34,13 @@ fn unsafe_store(cx: &mut Machine, buffer: Text, count: u64, units: &[u16]) -> Re
 
 /// As the secure functions do it: always terminated; what does not fit is cut only where the caller
 /// says so, and is an error otherwise that leaves an empty string.
-fn secure_store(cx: &mut Machine, buffer: Text, size: u64, count: u64, units: &[u16]) -> Result<i32, Fault> {
+fn secure_store(
+    cx: &mut Machine,
+    buffer: Text,
+    size: u64,
+    count: u64,
+    units: &[u16],
+) -> Result<i32, Fault> {
     if buffer.is_null() || size == 0 {
         return Ok(-1);
     }
@@ -62,7 +68,13 @@ impl Printing {
     /// Formats into a buffer of a size in characters.
     #[page("")]
     #[irql(any)]
-    fn _snprintf(cx: &mut Machine, buffer: Gva, count: u64, Format: Gva<CHAR>, mut arguments: VarArgs) -> Result<i32, Fault> {
+    fn _snprintf(
+        cx: &mut Machine,
+        buffer: Gva,
+        count: u64,
+        Format: Gva<CHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<i32, Fault> {
         let units = text(cx, Text::narrow(Format), &mut arguments, false)?;
         unsafe_store(cx, Text::narrow(buffer), count, &units)
     }
@@ -70,7 +82,13 @@ impl Printing {
     /// Formats into a buffer of a size in wide characters.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    fn _snwprintf(cx: &mut Machine, buffer: Gva<u16>, count: u64, Format: Gva<WCHAR>, mut arguments: VarArgs) -> Result<i32, Fault> {
+    fn _snwprintf(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        count: u64,
+        Format: Gva<WCHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<i32, Fault> {
         let units = text(cx, Text::wide(Format), &mut arguments, true)?;
         unsafe_store(cx, Text::wide(buffer), count, &units)
     }
@@ -78,23 +96,50 @@ impl Printing {
     /// As _snprintf, with a list of arguments.
     #[page("")]
     #[irql(any)]
-    fn _vsnprintf(cx: &mut Machine, buffer: Gva, count: u64, Format: Gva<CHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::narrow(Format), &mut VarArgs::from_list(argptr.raw()), false)?;
+    fn _vsnprintf(
+        cx: &mut Machine,
+        buffer: Gva,
+        count: u64,
+        Format: Gva<CHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::narrow(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            false,
+        )?;
         unsafe_store(cx, Text::narrow(buffer), count, &units)
     }
 
     /// As _snwprintf, with a list of arguments.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    fn _vsnwprintf(cx: &mut Machine, buffer: Gva<u16>, count: u64, Format: Gva<WCHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::wide(Format), &mut VarArgs::from_list(argptr.raw()), true)?;
+    fn _vsnwprintf(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        count: u64,
+        Format: Gva<WCHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::wide(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            true,
+        )?;
         unsafe_store(cx, Text::wide(buffer), count, &units)
     }
 
     /// Formats into a buffer whose size is not known.
     #[page("")]
     #[irql(any)]
-    fn sprintf(cx: &mut Machine, buffer: Gva, Format: Gva<CHAR>, mut arguments: VarArgs) -> Result<i32, Fault> {
+    fn sprintf(
+        cx: &mut Machine,
+        buffer: Gva,
+        Format: Gva<CHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<i32, Fault> {
         let units = text(cx, Text::narrow(Format), &mut arguments, false)?;
         unsafe_store(cx, Text::narrow(buffer), NO_LIMIT, &units)
     }
@@ -103,7 +148,12 @@ impl Printing {
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
     #[alias("_swprintf")]
-    fn swprintf(cx: &mut Machine, buffer: Gva<u16>, Format: Gva<WCHAR>, mut arguments: VarArgs) -> Result<i32, Fault> {
+    fn swprintf(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        Format: Gva<WCHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<i32, Fault> {
         let units = text(cx, Text::wide(Format), &mut arguments, true)?;
         unsafe_store(cx, Text::wide(buffer), NO_LIMIT, &units)
     }
@@ -111,23 +161,49 @@ impl Printing {
     /// As sprintf, with a list of arguments.
     #[page("")]
     #[irql(any)]
-    fn vsprintf(cx: &mut Machine, buffer: Gva, Format: Gva<CHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::narrow(Format), &mut VarArgs::from_list(argptr.raw()), false)?;
+    fn vsprintf(
+        cx: &mut Machine,
+        buffer: Gva,
+        Format: Gva<CHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::narrow(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            false,
+        )?;
         unsafe_store(cx, Text::narrow(buffer), NO_LIMIT, &units)
     }
 
     /// As swprintf, with a list of arguments.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    fn _vswprintf(cx: &mut Machine, buffer: Gva<u16>, Format: Gva<WCHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::wide(Format), &mut VarArgs::from_list(argptr.raw()), true)?;
+    fn _vswprintf(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        Format: Gva<WCHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::wide(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            true,
+        )?;
         unsafe_store(cx, Text::wide(buffer), NO_LIMIT, &units)
     }
 
     /// Formats into a buffer of a size; an empty string and -1 if the text does not fit.
     #[page("")]
     #[irql(any)]
-    fn sprintf_s(cx: &mut Machine, buffer: Gva, sizeOfBuffer: u64, Format: Gva<CHAR>, mut arguments: VarArgs) -> Result<i32, Fault> {
+    fn sprintf_s(
+        cx: &mut Machine,
+        buffer: Gva,
+        sizeOfBuffer: u64,
+        Format: Gva<CHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<i32, Fault> {
         let units = text(cx, Text::narrow(Format), &mut arguments, false)?;
         secure_store(cx, Text::narrow(buffer), sizeOfBuffer, u64::MAX - 1, &units)
     }
@@ -135,7 +211,13 @@ impl Printing {
     /// Formats into a wide buffer of a size; an empty string and -1 if the text does not fit.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    fn swprintf_s(cx: &mut Machine, buffer: Gva<u16>, sizeInWords: u64, Format: Gva<WCHAR>, mut arguments: VarArgs) -> Result<i32, Fault> {
+    fn swprintf_s(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        sizeInWords: u64,
+        Format: Gva<WCHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<i32, Fault> {
         let units = text(cx, Text::wide(Format), &mut arguments, true)?;
         secure_store(cx, Text::wide(buffer), sizeInWords, u64::MAX - 1, &units)
     }
@@ -143,16 +225,38 @@ impl Printing {
     /// As sprintf_s, with a list of arguments.
     #[page("")]
     #[irql(any)]
-    fn vsprintf_s(cx: &mut Machine, buffer: Gva, sizeOfBuffer: u64, Format: Gva<CHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::narrow(Format), &mut VarArgs::from_list(argptr.raw()), false)?;
+    fn vsprintf_s(
+        cx: &mut Machine,
+        buffer: Gva,
+        sizeOfBuffer: u64,
+        Format: Gva<CHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::narrow(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            false,
+        )?;
         secure_store(cx, Text::narrow(buffer), sizeOfBuffer, u64::MAX - 1, &units)
     }
 
     /// As swprintf_s, with a list of arguments.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    fn vswprintf_s(cx: &mut Machine, buffer: Gva<u16>, sizeInWords: u64, Format: Gva<WCHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::wide(Format), &mut VarArgs::from_list(argptr.raw()), true)?;
+    fn vswprintf_s(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        sizeInWords: u64,
+        Format: Gva<WCHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::wide(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            true,
+        )?;
         secure_store(cx, Text::wide(buffer), sizeInWords, u64::MAX - 1, &units)
     }
 
@@ -189,16 +293,40 @@ impl Printing {
     /// As _snprintf_s, with a list of arguments.
     #[page("")]
     #[irql(any)]
-    fn _vsnprintf_s(cx: &mut Machine, buffer: Gva, sizeOfBuffer: u64, count: u64, Format: Gva<CHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::narrow(Format), &mut VarArgs::from_list(argptr.raw()), false)?;
+    fn _vsnprintf_s(
+        cx: &mut Machine,
+        buffer: Gva,
+        sizeOfBuffer: u64,
+        count: u64,
+        Format: Gva<CHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::narrow(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            false,
+        )?;
         secure_store(cx, Text::narrow(buffer), sizeOfBuffer, count, &units)
     }
 
     /// As _snwprintf_s, with a list of arguments.
     #[page("")]
     #[irql(PASSIVE_LEVEL)]
-    fn _vsnwprintf_s(cx: &mut Machine, buffer: Gva<u16>, sizeInWords: u64, count: u64, Format: Gva<WCHAR>, argptr: Gva) -> Result<i32, Fault> {
-        let units = text(cx, Text::wide(Format), &mut VarArgs::from_list(argptr.raw()), true)?;
+    fn _vsnwprintf_s(
+        cx: &mut Machine,
+        buffer: Gva<u16>,
+        sizeInWords: u64,
+        count: u64,
+        Format: Gva<WCHAR>,
+        argptr: Gva,
+    ) -> Result<i32, Fault> {
+        let units = text(
+            cx,
+            Text::wide(Format),
+            &mut VarArgs::from_list(argptr.raw()),
+            true,
+        )?;
         secure_store(cx, Text::wide(buffer), sizeInWords, count, &units)
     }
 }

@@ -23,7 +23,11 @@ fn first(cx: &Machine, text: Text, wanted: u16) -> Result<Gva, Fault> {
 
 fn last(cx: &Machine, text: Text, wanted: u16) -> Result<Gva, Fault> {
     let units = text.units(cx, LIMIT)?;
-    let at = if wanted == 0 { Some(units.len()) } else { units.iter().rposition(|u| *u == wanted) };
+    let at = if wanted == 0 {
+        Some(units.len())
+    } else {
+        units.iter().rposition(|u| *u == wanted)
+    };
     Ok(at.map_or(Gva::NULL, |i| text.address(i as u64)))
 }
 
@@ -41,7 +45,10 @@ fn string(cx: &Machine, text: Text, wanted: Text) -> Result<Gva, Fault> {
 fn span(cx: &Machine, text: Text, set: Text, inside: bool) -> Result<u64, Fault> {
     let set = set.units(cx, LIMIT)?;
     let units = text.units(cx, LIMIT)?;
-    Ok(units.iter().take_while(|u| set.contains(u) == inside).count() as u64)
+    Ok(units
+        .iter()
+        .take_while(|u| set.contains(u) == inside)
+        .count() as u64)
 }
 
 /// Searching.

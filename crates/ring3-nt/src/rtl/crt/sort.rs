@@ -46,14 +46,22 @@ fn sort(
             if child + 1 < end {
                 let left: u64 = base.byte_add(child * width).raw();
                 let right: u64 = base.byte_add((child + 1) * width).raw();
-                let order: i32 = if secure { call!(compare, context, left, right) } else { call!(compare, left, right) };
+                let order: i32 = if secure {
+                    call!(compare, context, left, right)
+                } else {
+                    call!(compare, left, right)
+                };
                 if order < 0 {
                     child += 1;
                 }
             }
             let parent: u64 = base.byte_add(root * width).raw();
             let lower: u64 = base.byte_add(child * width).raw();
-            let order: i32 = if secure { call!(compare, context, parent, lower) } else { call!(compare, parent, lower) };
+            let order: i32 = if secure {
+                call!(compare, context, parent, lower)
+            } else {
+                call!(compare, parent, lower)
+            };
             if order >= 0 {
                 break;
             }
@@ -82,7 +90,11 @@ fn search(
     while low < high {
         let middle: u64 = low + (high - low) / 2;
         let at: u64 = base.byte_add(middle * width).raw();
-        let order: i32 = if secure { call!(compare, context, key, at) } else { call!(compare, key, at) };
+        let order: i32 = if secure {
+            call!(compare, context, key, at)
+        } else {
+            call!(compare, key, at)
+        };
         if order == 0 {
             return Ok(at);
         }
@@ -97,7 +109,11 @@ fn search(
 
 /// Whether an array can exist: its size does not wrap.
 fn sensible(count: u64, width: u64) -> bool {
-    width > 0 && width <= LARGEST && count.checked_mul(width).is_some_and(|bytes| bytes < 1 << 40)
+    width > 0
+        && width <= LARGEST
+        && count
+            .checked_mul(width)
+            .is_some_and(|bytes| bytes < 1 << 40)
 }
 
 /// Sorting and searching.
@@ -123,7 +139,14 @@ impl Sorting {
     #[irql(any)]
     #[returns(())]
     #[assumed("the order in which elements are compared, and where equal ones end up, is our own")]
-    fn qsort_s(cx: &mut Machine, base: Gva, number: u64, width: u64, compare: Gva<Code>, context: u64) -> Flow {
+    fn qsort_s(
+        cx: &mut Machine,
+        base: Gva,
+        number: u64,
+        width: u64,
+        compare: Gva<Code>,
+        context: u64,
+    ) -> Flow {
         let _ = &cx;
         if base.is_null() || compare.is_null() || !sensible(number, width) {
             return Flow::Return(EINVAL as u64);
@@ -135,7 +158,14 @@ impl Sorting {
     #[page("")]
     #[irql(any)]
     #[returns(Gva)]
-    fn bsearch(cx: &mut Machine, key: Gva, base: Gva, number: u64, width: u64, compare: Gva<Code>) -> Flow {
+    fn bsearch(
+        cx: &mut Machine,
+        key: Gva,
+        base: Gva,
+        number: u64,
+        width: u64,
+        compare: Gva<Code>,
+    ) -> Flow {
         let _ = &cx;
         if base.is_null() || compare.is_null() || !sensible(number, width) {
             return Flow::Return(0);

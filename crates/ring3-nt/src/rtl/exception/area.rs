@@ -32,21 +32,27 @@ impl Area {
     /// # Errors
     /// A fault if the stack cannot hold it.
     pub fn push(cx: &mut Machine, context: &ThreadContext, below: u64) -> Result<Self, Fault> {
-        let area = Self { trap: (below.min(context.rsp()) & !15).wrapping_sub(SIZE) };
+        let area = Self {
+            trap: (below.min(context.rsp()) & !15).wrapping_sub(SIZE),
+        };
         // The host frame and what it calls must fit too.
-        cx.memory.write(Gva::<u64>::new(area.site().wrapping_sub(HOST_FRAME + 8)), 0)?;
+        cx.memory
+            .write(Gva::<u64>::new(area.site().wrapping_sub(HOST_FRAME + 8)), 0)?;
         cx.write_trap_frame(area.trap, context)?;
         super::context_record::write(cx, area.original(), context)?;
         super::context_record::write(cx, area.working(), context)?;
         cx.memory.fill(area.record(), EXCEPTION_RECORD::SIZE, 0)?;
-        cx.memory.fill(area.dispatcher(), DISPATCHER_CONTEXT::SIZE, 0)?;
+        cx.memory
+            .fill(area.dispatcher(), DISPATCHER_CONTEXT::SIZE, 0)?;
         Ok(area)
     }
 
     /// The area above a host frame of [`Area::site`].
     #[must_use]
     pub fn above(frame_rsp: u64) -> Self {
-        Self { trap: frame_rsp.wrapping_add(PAD) }
+        Self {
+            trap: frame_rsp.wrapping_add(PAD),
+        }
     }
 
     /// Where the return address of the host frame below lies.

@@ -42,7 +42,12 @@ enum Action {
 /// The next scope of the first pass, from an index on, that guards `pc`. RVAs.
 fn next_filter(scopes: &[Scope], from: usize, pc: u32) -> Action {
     let guards = |s: &Scope| pc >= s.begin && pc < s.end && s.target != 0;
-    match scopes.iter().enumerate().skip(from).find(|(_, s)| guards(s)) {
+    match scopes
+        .iter()
+        .enumerate()
+        .skip(from)
+        .find(|(_, s)| guards(s))
+    {
         None => Action::Done,
         Some((_, s)) if s.handler == EXCEPTION_EXECUTE_HANDLER => Action::Execute(s.target),
         Some((i, s)) => Action::Filter(i, s.handler, s.target),
@@ -74,7 +79,12 @@ fn rva(address: u64, base: u64) -> u32 {
 }
 
 /// The next scope by the state in guest memory.
-fn next_action(cx: &Machine, at: Gva<DISPATCHER_CONTEXT>, from: usize, flags: u32) -> Result<Action, Fault> {
+fn next_action(
+    cx: &Machine,
+    at: Gva<DISPATCHER_CONTEXT>,
+    from: usize,
+    flags: u32,
+) -> Result<Action, Fault> {
     let base = cx.memory.get(at, DISPATCHER_CONTEXT::ImageBase)?;
     let pc = rva(cx.memory.get(at, DISPATCHER_CONTEXT::ControlPc)?, base);
     let data = cx.memory.get(at, DISPATCHER_CONTEXT::HandlerData)?;
@@ -99,8 +109,16 @@ fn execute(
     // The block finds the code in rax: GetExceptionCode().
     let code = cx.memory.get(record, EXCEPTION_RECORD::ExceptionCode)?;
     let ip = base.wrapping_add(u64::from(block));
-    let target = Target { frame, ip, return_value: u64::from(code.0), leave: false };
-    Ok(Flow::Dispatch(Box::new(Dispatch::Unwind { target, record })))
+    let target = Target {
+        frame,
+        ip,
+        return_value: u64::from(code.0),
+        leave: false,
+    };
+    Ok(Flow::Dispatch(Box::new(Dispatch::Unwind {
+        target,
+        record,
+    })))
 }
 
 /// Both passes over the scopes of one frame. `stack` is where the host frame may keep its pointers.
@@ -124,9 +142,15 @@ pub fn c_specific_handler(
             Action::Filter(i, filter, target) => {
                 index = i + 1;
                 let block: u32 = target;
-                cx.memory.set(pointers, EXCEPTION_POINTERS::ExceptionRecord, record)?;
-                cx.memory.set(pointers, EXCEPTION_POINTERS::ContextRecord, context)?;
-                let answer: i32 = call!(Gva::<Code>::new(base.wrapping_add(u64::from(filter))), pointers, frame);
+                cx.memory
+                    .set(pointers, EXCEPTION_POINTERS::ExceptionRecord, record)?;
+                cx.memory
+                    .set(pointers, EXCEPTION_POINTERS::ContextRecord, context)?;
+                let answer: i32 = call!(
+                    Gva::<Code>::new(base.wrapping_add(u64::from(filter))),
+                    pointers,
+                    frame
+                );
                 if answer < 0 {
                     return Ok(Flow::Return(u64::from(EXCEPTION_CONTINUE_EXECUTION)));
                 }
@@ -137,8 +161,13 @@ pub fn c_specific_handler(
             Action::Finally(i, handler) => {
                 index = i + 1;
                 // An unwind that collides with this one must not call it again.
-                cx.memory.set(dispatcher, DISPATCHER_CONTEXT::ScopeIndex, index as u32)?;
-                call!(Gva::<Code>::new(base.wrapping_add(u64::from(handler))), true, frame);
+                cx.memory
+                    .set(dispatcher, DISPATCHER_CONTEXT::ScopeIndex, index as u32)?;
+                call!(
+                    Gva::<Code>::new(base.wrapping_add(u64::from(handler))),
+                    true,
+                    frame
+                );
             }
         }
     }
@@ -178,9 +207,24 @@ mod tests {
     /// An `__except` with filter 100h in a `__finally` 200h in an `__except (1)`, all around 10h..20h.
     fn scopes() -> Vec<Scope> {
         vec![
-            Scope { begin: 0x10, end: 0x20, handler: 0x100, target: 0x40 },
-            Scope { begin: 0x10, end: 0x30, handler: 0x200, target: 0 },
-            Scope { begin: 0x10, end: 0x50, handler: 1, target: 0x60 },
+            Scope {
+                begin: 0x10,
+                end: 0x20,
+                handler: 0x100,
+                target: 0x40,
+            },
+            Scope {
+                begin: 0x10,
+                end: 0x30,
+                handler: 0x200,
+                target: 0,
+            },
+            Scope {
+                begin: 0x10,
+                end: 0x50,
+                handler: 1,
+                target: 0x60,
+            },
         ]
     }
 
@@ -199,7 +243,10 @@ mod tests {
         let s = scopes();
         assert_eq!(next_finally(&s, 0, 0x10, None), Action::Finally(1, 0x200));
         assert_eq!(next_finally(&s, 2, 0x10, None), Action::Done);
-        assert_eq!(next_finally(&s, 0, 0x10, Some(0x60)), Action::Finally(1, 0x200));
+        assert_eq!(
+            next_finally(&s, 0, 0x10, Some(0x60)),
+            Action::Finally(1, 0x200)
+        );
         // To the inner block: the scopes around it are not left.
         assert_eq!(next_finally(&s, 0, 0x10, Some(0x40)), Action::Done);
         // A jump inside the __finally's own __try.

@@ -29,7 +29,11 @@ pub fn write(cx: &mut Machine, at: Gva<CONTEXT>, context: &ThreadContext) -> Res
     m.fill(at, CONTEXT::SIZE, 0)?;
     m.set(at, CONTEXT::ContextFlags, CONTEXT_FLAGS)?;
     m.set(at, CONTEXT::MxCsr, context.mxcsr)?;
-    m.set(at.at(CONTEXT::FltSave), crate::layout::XSAVE_FORMAT::MxCsr, context.mxcsr)?;
+    m.set(
+        at.at(CONTEXT::FltSave),
+        crate::layout::XSAVE_FORMAT::MxCsr,
+        context.mxcsr,
+    )?;
     m.set(at, CONTEXT::SegCs, context.cs)?;
     m.set(at, CONTEXT::SegSs, context.ss)?;
     for segment in [CONTEXT::SegDs, CONTEXT::SegEs] {
@@ -61,7 +65,11 @@ pub fn registers(cx: &Machine, at: Gva<CONTEXT>) -> Result<Registers, Fault> {
 ///
 /// # Errors
 /// A fault.
-pub fn set_registers(cx: &mut Machine, at: Gva<CONTEXT>, registers: &Registers) -> Result<(), Fault> {
+pub fn set_registers(
+    cx: &mut Machine,
+    at: Gva<CONTEXT>,
+    registers: &Registers,
+) -> Result<(), Fault> {
     cx.memory.set(at, GENERAL, registers.gpr)?;
     cx.memory.set(at, CONTEXT::Rip, registers.rip)?;
     cx.memory.set(at, VECTORS, registers.xmm)

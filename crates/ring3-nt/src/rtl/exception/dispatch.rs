@@ -9,8 +9,8 @@ use super::unwind::{self, Target};
 use super::walk::{self, Crossing};
 use super::{
     EXCEPTION_COLLIDED_UNWIND_DISPOSITION, EXCEPTION_CONTINUE_EXECUTION, EXCEPTION_CONTINUE_SEARCH,
-    EXCEPTION_NESTED_CALL, EXCEPTION_NESTED_EXCEPTION, EXCEPTION_NONCONTINUABLE, EXCEPTION_STACK_INVALID,
-    UNW_FLAG_EHANDLER, context_record, record,
+    EXCEPTION_NESTED_CALL, EXCEPTION_NESTED_EXCEPTION, EXCEPTION_NONCONTINUABLE,
+    EXCEPTION_STACK_INVALID, UNW_FLAG_EHANDLER, context_record, record,
 };
 use crate::Machine;
 use crate::bugcheck_codes::{SYSTEM_SERVICE_EXCEPTION, SYSTEM_THREAD_EXCEPTION_NOT_HANDLED};
@@ -32,7 +32,9 @@ pub fn dispatch_exception(cx: &mut Machine, area: Area) -> Result<Flow, Fault> {
         match walk::crossing(cx, &registers) {
             Some(Crossing::Wall(wall)) => return stopped(cx, area, wall, &registers),
             Some(Crossing::Search(other)) => {
-                let frame = cx.memory.get(other.dispatcher(), DISPATCHER_CONTEXT::EstablisherFrame)?;
+                let frame = cx
+                    .memory
+                    .get(other.dispatcher(), DISPATCHER_CONTEXT::EstablisherFrame)?;
                 nested = nested.max(frame);
                 record::change_flags(cx, area.record(), EXCEPTION_NESTED_CALL, 0)?;
             }
@@ -44,7 +46,9 @@ pub fn dispatch_exception(cx: &mut Machine, area: Area) -> Result<Flow, Fault> {
         }
         outermost = registers.rip;
         frames += 1;
-        let Some(frame) = walk::unwind_frame(cx, &mut registers) else { break };
+        let Some(frame) = walk::unwind_frame(cx, &mut registers) else {
+            break;
+        };
         if frames > walk::MAX_FRAMES || !walk::on_stack(cx, frame.establisher) {
             record::change_flags(cx, area.record(), EXCEPTION_STACK_INVALID, 0)?;
             break;
@@ -53,8 +57,13 @@ pub fn dispatch_exception(cx: &mut Machine, area: Area) -> Result<Flow, Fault> {
         if let Some(handler) = frame.handler(UNW_FLAG_EHANDLER) {
             context_record::set_registers(cx, area.working(), &registers)?;
             walk::describe(cx, area, &frame, &handler, scope, 0)?;
-            let disposition: u32 =
-                call!(handler.routine, area.record(), frame.establisher, area.original(), area.dispatcher());
+            let disposition: u32 = call!(
+                handler.routine,
+                area.record(),
+                frame.establisher,
+                area.original(),
+                area.dispatcher()
+            );
             if establisher == nested {
                 record::change_flags(cx, area.record(), 0, EXCEPTION_NESTED_CALL)?;
                 nested = 0;
@@ -63,12 +72,16 @@ pub fn dispatch_exception(cx: &mut Machine, area: Area) -> Result<Flow, Fault> {
                 EXCEPTION_CONTINUE_EXECUTION => return continued(cx, area),
                 EXCEPTION_CONTINUE_SEARCH => {}
                 EXCEPTION_NESTED_EXCEPTION => {
-                    let frame = cx.memory.get(area.dispatcher(), DISPATCHER_CONTEXT::EstablisherFrame)?;
+                    let frame = cx
+                        .memory
+                        .get(area.dispatcher(), DISPATCHER_CONTEXT::EstablisherFrame)?;
                     nested = nested.max(frame);
                     record::change_flags(cx, area.record(), EXCEPTION_NESTED_CALL, 0)?;
                 }
                 EXCEPTION_COLLIDED_UNWIND_DISPOSITION => {
-                    return Ok(Flow::NotModelled("a language handler that returns ExceptionCollidedUnwind".into()));
+                    return Ok(Flow::NotModelled(
+                        "a language handler that returns ExceptionCollidedUnwind".into(),
+                    ));
                 }
                 _ => return Ok(Flow::Raise(noncontinuable(STATUS_INVALID_DISPOSITION))),
             }
@@ -81,26 +94,40 @@ pub fn dispatch_exception(cx: &mut Machine, area: Area) -> Result<Flow, Fault> {
 
 /// A handler has put things right: go on where the exception was raised, with the registers as it left them.
 fn continued(cx: &mut Machine, area: Area) -> Result<Flow, Fault> {
-    let flags = cx.memory.get(area.record(), EXCEPTION_RECORD::ExceptionFlags)?;
+    let flags = cx
+        .memory
+        .get(area.record(), EXCEPTION_RECORD::ExceptionFlags)?;
     if flags & EXCEPTION_NONCONTINUABLE != 0 {
         return Ok(Flow::Raise(noncontinuable(STATUS_NONCONTINUABLE_EXCEPTION)));
     }
-    Ok(Flow::Restore(Box::new(context_record::load(cx, area.original())?)))
+    Ok(Flow::Restore(Box::new(context_record::load(
+        cx,
+        area.original(),
+    )?)))
 }
 
 /// An exception that dispatch itself raises.
 pub(super) fn noncontinuable(code: crate::ntstatus::NTSTATUS) -> Exception {
-    Exception { flags: EXCEPTION_NONCONTINUABLE, ..Exception::new(code) }
+    Exception {
+        flags: EXCEPTION_NONCONTINUABLE,
+        ..Exception::new(code)
+    }
 }
 
 /// Nobody handles it below a wall.
 fn stopped(cx: &mut Machine, area: Area, wall: Wall, registers: &Registers) -> Result<Flow, Fault> {
-    let code = cx.memory.get(area.record(), EXCEPTION_RECORD::ExceptionCode)?;
+    let code = cx
+        .memory
+        .get(area.record(), EXCEPTION_RECORD::ExceptionCode)?;
     match wall {
         Wall::Bugcheck(bugcheck) => Ok(unhandled(cx, area, bugcheck)?),
         Wall::Convert => {
             let target = Target::leave(registers.gpr[ring3_x64::RSP], u64::from(code.0));
-            Ok(Flow::Become(unwind::unwind_frames(area, target, area.record())))
+            Ok(Flow::Become(unwind::unwind_frames(
+                area,
+                target,
+                area.record(),
+            )))
         }
     }
 }

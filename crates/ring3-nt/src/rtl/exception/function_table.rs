@@ -28,11 +28,21 @@ pub fn find(cx: &Machine, address: u64) -> Option<Found> {
     let image_base = module.base;
     let rva = (address - image_base) as u32;
     let Some(function) = unwind::lookup(&module.functions, rva) else {
-        return Some(Found { image_base, function: None, entry: Gva::NULL });
+        return Some(Found {
+            image_base,
+            function: None,
+            entry: Gva::NULL,
+        });
     };
-    let index = module.functions.partition_point(|f| f.begin < function.begin) as u64;
+    let index = module
+        .functions
+        .partition_point(|f| f.begin < function.begin) as u64;
     let entry = entry_address(cx, image_base, index, function.begin).unwrap_or(Gva::NULL);
-    Some(Found { image_base, function: Some(*function), entry })
+    Some(Found {
+        image_base,
+        function: Some(*function),
+        entry,
+    })
 }
 
 /// The address of the entry that starts at `begin`: the `index`th if the table in the image is sorted, as
@@ -44,7 +54,9 @@ fn entry_address(cx: &Machine, base: u64, index: u64, begin: u32) -> Option<Gva<
     if starts(index) {
         return Some(Gva::new(at(index)));
     }
-    (0..u64::from(size) / ENTRY).find(|i| starts(*i)).map(|i| Gva::new(at(i)))
+    (0..u64::from(size) / ENTRY)
+        .find(|i| starts(*i))
+        .map(|i| Gva::new(at(i)))
 }
 
 /// RVA and size of the exception directory, from the mapped headers.
@@ -59,6 +71,13 @@ fn exception_directory(cx: &Machine, base: u64) -> Option<(u32, u32)> {
 /// An entry that a driver passes.
 #[must_use]
 pub fn read_entry(cx: &Machine, entry: Gva<RUNTIME_FUNCTION>) -> Option<RuntimeFunction> {
-    let word = |at: u64| cx.memory.peek::<u32>(Gva::new(entry.raw().wrapping_add(at)));
-    Some(RuntimeFunction { begin: word(0)?, end: word(4)?, unwind: word(8)? })
+    let word = |at: u64| {
+        cx.memory
+            .peek::<u32>(Gva::new(entry.raw().wrapping_add(at)))
+    };
+    Some(RuntimeFunction {
+        begin: word(0)?,
+        end: word(4)?,
+        unwind: word(8)?,
+    })
 }

@@ -41,11 +41,21 @@ impl Probing {
     #[page("wdm/nf-wdm-probeforread")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ProbeForRead(cx: &mut Machine, Address: Gva, Length: u64, Alignment: u32) -> Result<(), Exception> {
+    fn ProbeForRead(
+        cx: &mut Machine,
+        Address: Gva,
+        Length: u64,
+        Alignment: u32,
+    ) -> Result<(), Exception> {
         if Length == 0 {
             return Ok(());
         }
-        match refused(Address.raw(), Length, Alignment, cx.build.user_probe_address) {
+        match refused(
+            Address.raw(),
+            Length,
+            Alignment,
+            cx.build.user_probe_address,
+        ) {
             Some(code) => Err(status(code)),
             None => Ok(()),
         }
@@ -55,11 +65,21 @@ impl Probing {
     #[page("wdm/nf-wdm-probeforwrite")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ProbeForWrite(cx: &mut Machine, Address: Gva, Length: u64, Alignment: u32) -> Result<Flow, Fault> {
+    fn ProbeForWrite(
+        cx: &mut Machine,
+        Address: Gva,
+        Length: u64,
+        Alignment: u32,
+    ) -> Result<Flow, Fault> {
         if Length == 0 {
             return Ok(Flow::Return(crate::machine::SCRUBBED));
         }
-        if let Some(code) = refused(Address.raw(), Length, Alignment, cx.build.user_probe_address) {
+        if let Some(code) = refused(
+            Address.raw(),
+            Length,
+            Alignment,
+            cx.build.user_probe_address,
+        ) {
             return Ok(Flow::Raise(status(code)));
         }
         touch(cx, Address.raw(), Length)?;
@@ -76,12 +96,27 @@ mod tests {
     #[test]
     fn ranges_are_refused_by_what_is_wrong_first() {
         assert_eq!(refused(0x1_0000, 8, 4, LIMIT), None);
-        assert_eq!(refused(0x1_0002, 8, 4, LIMIT), Some(STATUS_DATATYPE_MISALIGNMENT));
+        assert_eq!(
+            refused(0x1_0002, 8, 4, LIMIT),
+            Some(STATUS_DATATYPE_MISALIGNMENT)
+        );
         assert_eq!(refused(0x1_0001, 8, 1, LIMIT), None);
         assert_eq!(refused(LIMIT - 8, 8, 1, LIMIT), None);
-        assert_eq!(refused(LIMIT - 7, 8, 1, LIMIT), Some(STATUS_ACCESS_VIOLATION));
-        assert_eq!(refused(0x1_0000, u64::MAX, 1, LIMIT), Some(STATUS_ACCESS_VIOLATION));
-        assert_eq!(refused(0xffff_8000_0000_1000, 8, 1, LIMIT), Some(STATUS_ACCESS_VIOLATION));
-        assert_eq!(refused(0xffff_8000_0000_1001, 8, 2, LIMIT), Some(STATUS_DATATYPE_MISALIGNMENT));
+        assert_eq!(
+            refused(LIMIT - 7, 8, 1, LIMIT),
+            Some(STATUS_ACCESS_VIOLATION)
+        );
+        assert_eq!(
+            refused(0x1_0000, u64::MAX, 1, LIMIT),
+            Some(STATUS_ACCESS_VIOLATION)
+        );
+        assert_eq!(
+            refused(0xffff_8000_0000_1000, 8, 1, LIMIT),
+            Some(STATUS_ACCESS_VIOLATION)
+        );
+        assert_eq!(
+            refused(0xffff_8000_0000_1001, 8, 2, LIMIT),
+            Some(STATUS_DATATYPE_MISALIGNMENT)
+        );
     }
 }

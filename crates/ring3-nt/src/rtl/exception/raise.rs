@@ -21,7 +21,10 @@ pub(super) fn caller_context(cx: &Machine) -> ThreadContext {
 
 /// What `ExRaiseStatus` raises: execution cannot go on behind the call.
 pub(super) fn status(code: NTSTATUS) -> Exception {
-    Exception { flags: EXCEPTION_NONCONTINUABLE, ..Exception::new(code) }
+    Exception {
+        flags: EXCEPTION_NONCONTINUABLE,
+        ..Exception::new(code)
+    }
 }
 
 /// Routines that raise exceptions.
@@ -61,10 +64,19 @@ impl Raising {
     #[irql(any)]
     #[alias("ExRaiseException")]
     #[returns(())]
-    fn RtlRaiseException(cx: &mut Machine, ExceptionRecord: Gva<EXCEPTION_RECORD>) -> Result<Flow, Fault> {
+    fn RtlRaiseException(
+        cx: &mut Machine,
+        ExceptionRecord: Gva<EXCEPTION_RECORD>,
+    ) -> Result<Flow, Fault> {
         let exception = record::read(cx, ExceptionRecord)?;
-        let chained = cx.memory.get(ExceptionRecord, EXCEPTION_RECORD::ExceptionRecord)?;
+        let chained = cx
+            .memory
+            .get(ExceptionRecord, EXCEPTION_RECORD::ExceptionRecord)?;
         let context = Some(Box::new(caller_context(cx)));
-        Ok(Flow::Dispatch(Box::new(Dispatch::Raise { exception, chained, context })))
+        Ok(Flow::Dispatch(Box::new(Dispatch::Raise {
+            exception,
+            chained,
+            context,
+        })))
     }
 }

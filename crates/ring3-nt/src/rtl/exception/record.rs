@@ -52,7 +52,12 @@ pub fn read(cx: &Machine, at: Gva<EXCEPTION_RECORD>) -> Result<Exception, Fault>
 ///
 /// # Errors
 /// A fault.
-pub fn change_flags(cx: &mut Machine, at: Gva<EXCEPTION_RECORD>, set: u32, clear: u32) -> Result<u32, Fault> {
+pub fn change_flags(
+    cx: &mut Machine,
+    at: Gva<EXCEPTION_RECORD>,
+    set: u32,
+    clear: u32,
+) -> Result<u32, Fault> {
     let flags = cx.memory.get(at, EXCEPTION_RECORD::ExceptionFlags)? & !clear | set;
     cx.memory.set(at, EXCEPTION_RECORD::ExceptionFlags, flags)?;
     Ok(flags)

@@ -11,7 +11,11 @@ use crate::Machine;
 /// Where the frames of the current stack stand, the caller of the export first.
 fn frames(cx: &Machine, skip: u32, count: u32) -> Vec<u64> {
     let context = caller_context(cx);
-    let mut registers = Registers { gpr: context.gpr, rip: context.rip, xmm: context.xmm };
+    let mut registers = Registers {
+        gpr: context.gpr,
+        rip: context.rip,
+        xmm: context.xmm,
+    };
     let mut found = Vec::new();
     let end = skip.saturating_add(count).min(walk::MAX_FRAMES);
     for index in 0..end {
@@ -53,7 +57,9 @@ impl StackTraces {
         store(cx, BackTrace, &found)?;
         if !BackTraceHash.is_null() {
             // Documented as the sum of the pointers that were captured.
-            let sum = found.iter().fold(0u32, |sum, v| sum.wrapping_add(*v as u32));
+            let sum = found
+                .iter()
+                .fold(0u32, |sum, v| sum.wrapping_add(*v as u32));
             cx.memory.write(BackTraceHash, sum)?;
         }
         Ok(u16::try_from(found.len()).unwrap_or(u16::MAX))
@@ -63,7 +69,12 @@ impl StackTraces {
     #[page("ntifs/nf-ntifs-rtlwalkframechain")]
     #[irql(any)]
     #[partial("user-mode stacks: none has frames")]
-    fn RtlWalkFrameChain(cx: &mut Machine, Callers: Gva<u64>, Count: u32, Flags: u32) -> Result<u32, Fault> {
+    fn RtlWalkFrameChain(
+        cx: &mut Machine,
+        Callers: Gva<u64>,
+        Count: u32,
+        Flags: u32,
+    ) -> Result<u32, Fault> {
         if Flags & 1 != 0 {
             return Ok(0);
         }

@@ -8,14 +8,15 @@ use super::area::Area;
 use super::dispatch::noncontinuable;
 use super::walk::{self, Crossing};
 use super::{
-    EXCEPTION_COLLIDED_UNWIND, EXCEPTION_CONTINUE_SEARCH, EXCEPTION_EXIT_UNWIND, EXCEPTION_TARGET_UNWIND,
-    EXCEPTION_UNWINDING, UNW_FLAG_UHANDLER, context_record, record,
+    EXCEPTION_COLLIDED_UNWIND, EXCEPTION_CONTINUE_SEARCH, EXCEPTION_EXIT_UNWIND,
+    EXCEPTION_TARGET_UNWIND, EXCEPTION_UNWINDING, UNW_FLAG_UHANDLER, context_record, record,
 };
 use crate::Machine;
 use crate::flow::Flow;
 use crate::layout::{DISPATCHER_CONTEXT, EXCEPTION_RECORD};
 use crate::ntstatus::{
-    NTSTATUS, STATUS_BAD_STACK, STATUS_INVALID_DISPOSITION, STATUS_INVALID_UNWIND_TARGET, STATUS_UNWIND_CONSOLIDATE,
+    NTSTATUS, STATUS_BAD_STACK, STATUS_INVALID_DISPOSITION, STATUS_INVALID_UNWIND_TARGET,
+    STATUS_UNWIND_CONSOLIDATE,
 };
 
 /// Where an unwind ends.
@@ -35,7 +36,12 @@ impl Target {
     /// Returns from a host routine's frame with this result.
     #[must_use]
     pub const fn leave(frame: u64, return_value: u64) -> Self {
-        Self { frame, ip: 0, return_value, leave: true }
+        Self {
+            frame,
+            ip: 0,
+            return_value,
+            leave: true,
+        }
     }
 }
 
@@ -53,7 +59,11 @@ pub fn unwind_frames(
     let mut collided: u32 = 0;
     let mut frames: u32 = 0;
     let mut establisher: u64 = 0;
-    let exit = if target.frame == 0 { EXCEPTION_EXIT_UNWIND } else { 0 };
+    let exit = if target.frame == 0 {
+        EXCEPTION_EXIT_UNWIND
+    } else {
+        0
+    };
     record::change_flags(cx, exception, EXCEPTION_UNWINDING | exit, 0)?;
     loop {
         if let Some(Crossing::Unwind(other)) = walk::crossing(cx, &current) {
@@ -74,15 +84,29 @@ pub fn unwind_frames(
         }
         establisher = frame.establisher;
         if let Some(handler) = frame.handler(UNW_FLAG_UHANDLER) {
-            let at_target = if establisher == target.frame { EXCEPTION_TARGET_UNWIND } else { 0 };
+            let at_target = if establisher == target.frame {
+                EXCEPTION_TARGET_UNWIND
+            } else {
+                0
+            };
             record::change_flags(cx, exception, at_target | collided, 0)?;
             let mut shown = current;
             shown.gpr[ring3_x64::RAX] = target.return_value;
             context_record::set_registers(cx, area.working(), &shown)?;
             walk::describe(cx, area, &frame, &handler, scope, target.ip)?;
-            let disposition: u32 =
-                call!(handler.routine, exception, frame.establisher, area.working(), area.dispatcher());
-            record::change_flags(cx, exception, 0, EXCEPTION_TARGET_UNWIND | EXCEPTION_COLLIDED_UNWIND)?;
+            let disposition: u32 = call!(
+                handler.routine,
+                exception,
+                frame.establisher,
+                area.working(),
+                area.dispatcher()
+            );
+            record::change_flags(
+                cx,
+                exception,
+                0,
+                EXCEPTION_TARGET_UNWIND | EXCEPTION_COLLIDED_UNWIND,
+            )?;
             if disposition != EXCEPTION_CONTINUE_SEARCH {
                 return Ok(Flow::Raise(noncontinuable(STATUS_INVALID_DISPOSITION)));
             }
@@ -96,7 +120,9 @@ pub fn unwind_frames(
     }
     let code = cx.memory.get(exception, EXCEPTION_RECORD::ExceptionCode)?;
     if code == STATUS_UNWIND_CONSOLIDATE {
-        return Ok(Flow::NotModelled("an unwind with STATUS_UNWIND_CONSOLIDATE".into()));
+        return Ok(Flow::NotModelled(
+            "an unwind with STATUS_UNWIND_CONSOLIDATE".into(),
+        ));
     }
     let mut last = if target.leave { next } else { current };
     if !target.leave {
@@ -105,18 +131,27 @@ pub fn unwind_frames(
     last.gpr[ring3_x64::RAX] = target.return_value;
     context_record::scrub(&mut last);
     context_record::set_registers(cx, area.working(), &last)?;
-    Ok(Flow::Restore(Box::new(context_record::load(cx, area.working())?)))
+    Ok(Flow::Restore(Box::new(context_record::load(
+        cx,
+        area.working(),
+    )?)))
 }
 
 /// Why a stack that ends before the target is wrong.
 fn lost(target: Target) -> NTSTATUS {
-    if target.frame == 0 { STATUS_BAD_STACK } else { STATUS_INVALID_UNWIND_TARGET }
+    if target.frame == 0 {
+        STATUS_BAD_STACK
+    } else {
+        STATUS_INVALID_UNWIND_TARGET
+    }
 }
 
 /// Where another unwind stood when it called its last handler: the registers in that frame, and the first
 /// scope that this handler had not dealt with.
 pub(super) fn taken_over(cx: &Machine, other: Area) -> Result<(Registers, u32), Fault> {
     let registers = context_record::registers(cx, other.working())?;
-    let scope = cx.memory.get(other.dispatcher(), DISPATCHER_CONTEXT::ScopeIndex)?;
+    let scope = cx
+        .memory
+        .get(other.dispatcher(), DISPATCHER_CONTEXT::ScopeIndex)?;
     Ok((registers, scope))
 }

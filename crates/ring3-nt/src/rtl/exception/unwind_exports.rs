@@ -14,7 +14,12 @@ use crate::layout::{CONTEXT, EXCEPTION_RECORD, RUNTIME_FUNCTION};
 use crate::ntstatus::{STATUS_LONGJUMP, STATUS_UNWIND_CONSOLIDATE};
 
 fn unwind_to(frame: u64, ip: u64, record: Gva<EXCEPTION_RECORD>, return_value: u64) -> Flow {
-    let target = Target { frame, ip, return_value, leave: false };
+    let target = Target {
+        frame,
+        ip,
+        return_value,
+        leave: false,
+    };
     Flow::Dispatch(Box::new(Dispatch::Unwind { target, record }))
 }
 
@@ -82,20 +87,30 @@ impl Unwinding {
         ContextPointers: Gva,
     ) -> Result<Flow, Fault> {
         if !ContextPointers.is_null() {
-            return Ok(Flow::NotModelled("RtlVirtualUnwind with ContextPointers".into()));
+            return Ok(Flow::NotModelled(
+                "RtlVirtualUnwind with ContextPointers".into(),
+            ));
         }
         let mut registers = context_record::registers(cx, ContextRecord)?;
         registers.rip = ControlPc;
         let function = function_table::read_entry(cx, FunctionEntry);
-        let Ok(step) = unwind::virtual_unwind(cx, ImageBase, function.as_ref(), &mut registers) else {
-            return Ok(Flow::NotModelled("RtlVirtualUnwind over a stack that cannot be read".into()));
+        let Ok(step) = unwind::virtual_unwind(cx, ImageBase, function.as_ref(), &mut registers)
+        else {
+            return Ok(Flow::NotModelled(
+                "RtlVirtualUnwind over a stack that cannot be read".into(),
+            ));
         };
         context_record::set_registers(cx, ContextRecord, &registers)?;
         cx.memory.write(EstablisherFrame, step.establisher_frame)?;
-        match step.handler.filter(|h| u32::from(h.flags) & HandlerType != 0) {
+        match step
+            .handler
+            .filter(|h| u32::from(h.flags) & HandlerType != 0)
+        {
             Some(handler) => {
                 cx.memory.write(HandlerData, handler.data_va)?;
-                Ok(Flow::Return(ImageBase.wrapping_add(u64::from(handler.routine_rva))))
+                Ok(Flow::Return(
+                    ImageBase.wrapping_add(u64::from(handler.routine_rva)),
+                ))
             }
             None => Ok(Flow::Return(0)),
         }
@@ -112,14 +127,19 @@ impl Unwinding {
     ) -> Result<Gva<RUNTIME_FUNCTION>, Fault> {
         let _ = HistoryTable;
         let found = function_table::find(cx, ControlPc);
-        cx.memory.write(ImageBase, found.map_or(0, |f| f.image_base))?;
+        cx.memory
+            .write(ImageBase, found.map_or(0, |f| f.image_base))?;
         Ok(found.map_or(Gva::NULL, |f| f.entry))
     }
 
     /// The base of the image that an address lies in.
     #[page("winnt/nf-winnt-rtlpctofileheader")]
     #[irql(any)]
-    fn RtlPcToFileHeader(cx: &mut Machine, PcValue: u64, BaseOfImage: Gva<u64>) -> Result<Gva, Fault> {
+    fn RtlPcToFileHeader(
+        cx: &mut Machine,
+        PcValue: u64,
+        BaseOfImage: Gva<u64>,
+    ) -> Result<Gva, Fault> {
         let base = cx.modules.at(PcValue).map_or(0, |m| m.base);
         cx.memory.write(BaseOfImage, base)?;
         Ok(Gva::new(base))
@@ -143,13 +163,20 @@ impl Unwinding {
         ExceptionRecord: Gva<EXCEPTION_RECORD>,
     ) -> Result<Flow, Fault> {
         if !ExceptionRecord.is_null() {
-            let code = cx.memory.get(ExceptionRecord, EXCEPTION_RECORD::ExceptionCode)?;
+            let code = cx
+                .memory
+                .get(ExceptionRecord, EXCEPTION_RECORD::ExceptionCode)?;
             if code == STATUS_LONGJUMP || code == STATUS_UNWIND_CONSOLIDATE {
-                return Ok(Flow::NotModelled(format!("RtlRestoreContext with {code:?}")));
+                return Ok(Flow::NotModelled(format!(
+                    "RtlRestoreContext with {code:?}"
+                )));
             }
         }
         let context = context_record::load(cx, ContextRecord)?;
-        cx.trace.event("restore", &[context.rip, context.gpr[RSP], context.gpr[RAX]]);
+        cx.trace.event(
+            "restore",
+            &[context.rip, context.gpr[RSP], context.gpr[RAX]],
+        );
         Ok(Flow::Restore(Box::new(context)))
     }
 }

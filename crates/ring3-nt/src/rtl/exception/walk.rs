@@ -60,7 +60,12 @@ pub fn unwind_frame(cx: &Machine, registers: &mut Registers) -> Option<Unwound> 
     let before = *registers;
     let control_pc = before.rip;
     // The outermost return address is 0; a jump to 0 has a return address on the stack.
-    if control_pc == 0 && cx.memory.peek::<u64>(Gva::new(before.gpr[RSP])).is_none_or(|v| v == 0) {
+    if control_pc == 0
+        && cx
+            .memory
+            .peek::<u64>(Gva::new(before.gpr[RSP]))
+            .is_none_or(|v| v == 0)
+    {
         return None;
     }
     let found = function_table::find(cx, control_pc);
@@ -76,7 +81,13 @@ pub fn unwind_frame(cx: &Machine, registers: &mut Registers) -> Option<Unwound> 
         data: h.data_va,
     });
     let entry = found.map_or(Gva::NULL, |f| f.entry);
-    Some(Unwound { control_pc, image_base, entry, establisher: step.establisher_frame, handler })
+    Some(Unwound {
+        control_pc,
+        image_base,
+        entry,
+        establisher: step.establisher_frame,
+        handler,
+    })
 }
 
 /// Whether a frame lies on the stack of the running thread, aligned.
@@ -105,7 +116,11 @@ pub fn host_frame<'a>(cx: &'a Machine, registers: &Registers) -> Option<&'a Fram
         return None;
     }
     let base = registers.gpr[RSP].wrapping_add(HOST_FRAME);
-    cx.thread().frames.iter().rev().find(|f| f.rsp == base && f.stub == stub)
+    cx.thread()
+        .frames
+        .iter()
+        .rev()
+        .find(|f| f.rsp == base && f.stub == stub)
 }
 
 /// What the frame in which these registers stand means, if it is a host frame with a meaning.
@@ -119,7 +134,9 @@ pub fn crossing(cx: &Machine, registers: &Registers) -> Option<Crossing> {
     if routine.is::<DispatchException>() {
         return Some(Crossing::Search(Area::above(frame.rsp)));
     }
-    routine.is::<UnwindFrames>().then(|| Crossing::Unwind(Area::above(frame.rsp)))
+    routine
+        .is::<UnwindFrames>()
+        .then(|| Crossing::Unwind(Area::above(frame.rsp)))
 }
 
 /// The last wall of a stack, by the stub of its outermost frame: nobody handled the exception.

@@ -1,0 +1,309 @@
+//! What a driver can ask of the registry, as values: so that callbacks see an operation before and
+//! after it is performed.
+
+use ring3_memory::{Fault, Gva};
+
+use super::information;
+use crate::Machine;
+use crate::io::device::read_string;
+use crate::layout::{OBJECT_ATTRIBUTES, UNICODE_STRING};
+use crate::machine::thread::ProcessId;
+use crate::ntstatus::{
+    NTSTATUS, STATUS_CANNOT_DELETE, STATUS_CHILD_MUST_BE_VOLATILE, STATUS_INSUFFICIENT_RESOURCES,
+    STATUS_INVALID_HANDLE, STATUS_INVALID_PARAMETER, STATUS_KEY_DELETED, STATUS_NO_MORE_ENTRIES,
+    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_SYNTAX_BAD, STATUS_OBJECT_TYPE_MISMATCH,
+    STATUS_SUCCESS,
+};
+use crate::ob::{Kind, handles};
+
+/// `OBJ_KERNEL_HANDLE`.
+const OBJ_KERNEL_HANDLE: u32 = 0x200;
+/// `REG_OPTION_VOLATILE`.
+const VOLATILE: u32 = 1;
+/// `REG_CREATED_NEW_KEY`, `REG_OPENED_EXISTING_KEY`.
+const CREATED: u32 = 1;
+const OPENED: u32 = 2;
+
+/// A buffer for an answer.
+#[derive(Clone, Copy, Hash, Debug)]
+pub struct Buffer {
+    /// The information class.
+    pub class: u32,
+    /// Where.
+    pub at: Gva,
+    /// How long.
+    pub length: u32,
+    /// Where the needed length goes.
+    pub needed: Gva<u32>,
+}
+
+/// What a key to be opened or created is called.
+#[derive(Clone, Hash, Debug)]
+pub struct Name {
+    /// The full path.
+    pub path: String,
+    /// `Attributes` of the OBJECT_ATTRIBUTES.
+    pub flags: u32,
+    /// The string that the caller gave.
+    pub given: Gva<UNICODE_STRING>,
+    /// The object of the root handle; 0 for none.
+    pub root: u64,
+    /// Access that is asked for.
+    pub access: u32,
+    /// Where the handle goes.
+    pub handle: Gva<u64>,
+}
+
+/// A key behind a handle.
+#[derive(Clone, Hash, Debug)]
+pub struct Target {
+    /// The key object.
+    pub object: u64,
+    /// Its path.
+    pub path: String,
+}
+
+/// An operation.
+#[derive(Clone, Hash, Debug)]
+pub enum Operation {
+    /// ZwOpenKey.
+    Open(Name),
+    /// ZwCreateKey: class, options, where the disposition goes.
+    Create(Name, Gva<UNICODE_STRING>, u32, Gva<u32>),
+    /// ZwDeleteKey.
+    DeleteKey(Target),
+    /// ZwSetValueKey: name, type, data, size.
+    SetValue(Target, Gva<UNICODE_STRING>, u32, Gva, u32),
+    /// ZwDeleteValueKey.
+    DeleteValue(Target, Gva<UNICODE_STRING>),
+    /// ZwQueryKey.
+    QueryKey(Target, Buffer),
+    /// ZwQueryValueKey.
+    QueryValue(Target, Gva<UNICODE_STRING>, Buffer),
+    /// ZwEnumerateKey.
+    EnumerateKey(Target, u32, Buffer),
+    /// ZwEnumerateValueKey.
+    EnumerateValue(Target, u32, Buffer),
+}
+
+/// The key that a handle means.
+///
+/// # Errors
+/// The status that the routine returns.
+pub fn target(cx: &Machine, handle: u64) -> Result<Target, NTSTATUS> {
+    let entry = handles::find(cx, handle).ok_or(STATUS_INVALID_HANDLE)?;
+    let Some(Kind::Key(path)) = cx.ob.objects.get(&entry.object).map(|o| &o.kind) else {
+        return Err(STATUS_OBJECT_TYPE_MISMATCH);
+    };
+    if !cx.cm.exists(path) {
+        return Err(STATUS_KEY_DELETED);
+    }
+    Ok(Target {
+        object: entry.object,
+        path: path.clone(),
+    })
+}
+
+/// What an OBJECT_ATTRIBUTES names.
+///
+/// # Errors
+/// A fault if it cannot be read; inside, the status that the routine returns.
+pub fn name(
+    cx: &Machine,
+    attributes: Gva<OBJECT_ATTRIBUTES>,
+    access: u32,
+    handle: Gva<u64>,
+) -> Result<Result<Name, NTSTATUS>, Fault> {
+    let given = cx.memory.get(attributes, OBJECT_ATTRIBUTES::ObjectName)?;
+    let root = cx
+        .memory
+        .get(attributes, OBJECT_ATTRIBUTES::RootDirectory)?
+        .raw();
+    let flags = cx.memory.get(attributes, OBJECT_ATTRIBUTES::Attributes)?;
+    cx.memory.read(handle)?;
+    let text = read_string(cx, given)?;
+    let named = |path: String, root: u64| {
+        Ok(Ok(Name {
+            path,
+            flags,
+            given,
+            root,
+            access,
+            handle,
+        }))
+    };
+    if root == 0 {
+        return match text.starts_with('\\') {
+            true => named(text, 0),
+            false => Ok(Err(STATUS_OBJECT_PATH_SYNTAX_BAD)),
+        };
+    }
+    let base = match target(cx, root) {
+        Ok(base) => base,
+        Err(status) => return Ok(Err(status)),
+    };
+    if text.starts_with('\\') {
+        return Ok(Err(STATUS_OBJECT_PATH_SYNTAX_BAD));
+    }
+    let path = if text.is_empty() {
+        base.path
+    } else {
+        format!("{}\\{text}", base.path)
+    };
+    named(path, base.object)
+}
+
+/// Opens a handle to an existing key.
+fn open(cx: &mut Machine, name: &Name) -> Result<NTSTATUS, Fault> {
+    let path = cx
+        .cm
+        .key(&name.path)
+        .map_or_else(|| name.path.clone(), |k| k.path.clone());
+    let Some(object) = cx.create_object(Kind::Key(path), 0x10, "", 0) else {
+        return Ok(STATUS_INSUFFICIENT_RESOURCES);
+    };
+    let process: ProcessId = cx.thread().process;
+    let value = handles::open(
+        cx,
+        object.raw(),
+        name.access,
+        process,
+        name.flags & OBJ_KERNEL_HANDLE != 0,
+    );
+    // The handle holds the only reference.
+    cx.dereference_object(object.raw());
+    cx.memory.write(name.handle, value)?;
+    Ok(STATUS_SUCCESS)
+}
+
+fn create(
+    cx: &mut Machine,
+    name: &Name,
+    class: Gva<UNICODE_STRING>,
+    options: u32,
+    disposition: Gva<u32>,
+) -> Result<NTSTATUS, Fault> {
+    let class = read_string(cx, class)?;
+    if !disposition.is_null() {
+        cx.memory.read(disposition)?;
+    }
+    let volatile = options & VOLATILE != 0;
+    if !cx.cm.exists(&name.path)
+        && !volatile
+        && cx.cm.parent(&name.path).is_some_and(|k| k.volatile)
+    {
+        return Ok(STATUS_CHILD_MUST_BE_VOLATILE);
+    }
+    let Some(new) = cx.cm.create(&name.path) else {
+        return Ok(STATUS_OBJECT_NAME_NOT_FOUND);
+    };
+    if new {
+        let now = cx.clock.system();
+        if let Some(key) = cx.cm.key_mut(&name.path) {
+            key.class = class;
+            key.volatile = volatile;
+            key.written = now;
+        }
+    }
+    if !disposition.is_null() {
+        cx.memory
+            .write(disposition, if new { CREATED } else { OPENED })?;
+    }
+    open(cx, name)
+}
+
+fn touch(cx: &mut Machine, path: &str) {
+    let now = cx.clock.system();
+    if let Some(key) = cx.cm.key_mut(path) {
+        key.written = now;
+    }
+}
+
+fn answer(
+    cx: &mut Machine,
+    found: Result<information::Answer, NTSTATUS>,
+    buffer: &Buffer,
+) -> Result<NTSTATUS, Fault> {
+    match found {
+        Ok(answer) => information::give(cx, &answer, buffer.at, buffer.length, buffer.needed),
+        Err(status) => Ok(status),
+    }
+}
+
+/// Performs an operation.
+///
+/// # Errors
+/// A fault if memory of the caller cannot be used.
+pub fn perform(cx: &mut Machine, operation: &Operation) -> Result<NTSTATUS, Fault> {
+    match operation {
+        Operation::Open(name) => {
+            if !cx.cm.exists(&name.path) {
+                return Ok(STATUS_OBJECT_NAME_NOT_FOUND);
+            }
+            open(cx, name)
+        }
+        Operation::Create(name, class, options, disposition) => {
+            create(cx, name, *class, *options, *disposition)
+        }
+        Operation::DeleteKey(key) => Ok(if cx.cm.delete(&key.path) {
+            STATUS_SUCCESS
+        } else {
+            STATUS_CANNOT_DELETE
+        }),
+        Operation::SetValue(key, name, kind, data, size) => {
+            let name = read_string(cx, *name)?;
+            let data = cx.memory.read_vec(*data, u64::from(*size))?;
+            cx.cm.set(&key.path, &name, *kind, data);
+            touch(cx, &key.path);
+            Ok(STATUS_SUCCESS)
+        }
+        Operation::DeleteValue(key, name) => {
+            let name = read_string(cx, *name)?;
+            if !cx.cm.delete_value(&key.path, &name) {
+                return Ok(STATUS_OBJECT_NAME_NOT_FOUND);
+            }
+            touch(cx, &key.path);
+            Ok(STATUS_SUCCESS)
+        }
+        Operation::QueryKey(key, buffer) => {
+            let found = cx.cm.key(&key.path).ok_or(STATUS_KEY_DELETED);
+            let found = found.and_then(|k| {
+                information::of_key(&cx.cm, k, buffer.class).ok_or(STATUS_INVALID_PARAMETER)
+            });
+            answer(cx, found, buffer)
+        }
+        Operation::QueryValue(key, name, buffer) => {
+            let name = read_string(cx, *name)?;
+            let found = cx
+                .cm
+                .value(&key.path, &name)
+                .ok_or(STATUS_OBJECT_NAME_NOT_FOUND);
+            let found = found.and_then(|v| {
+                information::of_value(v, buffer.class).ok_or(STATUS_INVALID_PARAMETER)
+            });
+            answer(cx, found, buffer)
+        }
+        Operation::EnumerateKey(key, index, buffer) => {
+            let children = cx.cm.children(&key.path);
+            let found = children
+                .get(*index as usize)
+                .copied()
+                .ok_or(STATUS_NO_MORE_ENTRIES);
+            let found = found.and_then(|k| {
+                information::of_key(&cx.cm, k, buffer.class).ok_or(STATUS_INVALID_PARAMETER)
+            });
+            answer(cx, found, buffer)
+        }
+        Operation::EnumerateValue(key, index, buffer) => {
+            let value = cx
+                .cm
+                .key(&key.path)
+                .and_then(|k| k.values.values().nth(*index as usize));
+            let found = value.ok_or(STATUS_NO_MORE_ENTRIES);
+            let found = found.and_then(|v| {
+                information::of_value(v, buffer.class).ok_or(STATUS_INVALID_PARAMETER)
+            });
+            answer(cx, found, buffer)
+        }
+    }
+}
