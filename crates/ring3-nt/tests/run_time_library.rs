@@ -397,3 +397,129 @@ fn values_are_given_as_far_as_they_fit() {
     );
     assert_eq!(got as u32, 0xc000_0034);
 }
+
+/// Levels of the tree below a node; every node leans as it says and by one at most.
+fn levels(cx: &Machine, node: u64) -> u32 {
+    if node == 0 {
+        return 0;
+    }
+    let link = |offset: u64| word(cx, Gva::new(node + offset));
+    let (left, right) = (levels(cx, link(8)), levels(cx, link(16)));
+    let lean = cx.memory.peek(Gva::<i8>::new(node + 0x18)).expect("mapped");
+    assert_eq!(right as i32 - left as i32, i32::from(lean));
+    assert!(lean.abs() <= 1);
+    for below in [link(8), link(16)] {
+        assert!(
+            below == 0 || word(cx, Gva::new(below)) == node,
+            "a child knows its parent"
+        );
+    }
+    1 + left.max(right)
+}
+
+#[test]
+fn a_generic_table_keeps_its_order_and_balance() {
+    let mut cx = boot(1, 0);
+    let page = data(&mut cx);
+    let (table, element, fresh, key) = (
+        page,
+        page.byte_add(0x100),
+        page.byte_add(0x110),
+        page.byte_add(0x118),
+    );
+    // RTL_GENERIC_COMPARE_RESULTS: 0 less, 1 greater, 2 equal.
+    let compare = routine(&mut cx, |g| {
+        g.asm.mov(rax, qword_ptr(rdx)).unwrap();
+        g.asm.mov(rcx, qword_ptr(r8)).unwrap();
+        g.asm.mov(edx, 1).unwrap();
+        g.asm.cmp(rax, rcx).unwrap();
+        g.asm.mov(eax, 2).unwrap();
+        g.asm.mov(ecx, 0).unwrap();
+        g.asm.cmovb(eax, ecx).unwrap();
+        g.asm.cmova(eax, edx).unwrap();
+    });
+    let allocate = routine(&mut cx, |g| {
+        g.asm.mov(ecx, 0x40).unwrap();
+        g.asm.mov(r8, 0x6c62_6154u64).unwrap();
+        g.call("ExAllocatePool2");
+    });
+    let free = routine(&mut cx, |g| {
+        g.asm.mov(rcx, rdx).unwrap();
+        g.call("ExFreePool");
+    });
+    call(
+        &mut cx,
+        "RtlInitializeGenericTableAvl",
+        &[table.raw(), compare.raw(), allocate.raw(), free.raw(), 0],
+    );
+    let value = |i: u64| i * 7919 % 127 + 1;
+    for i in 0..126 {
+        poke(&mut cx, element, &value(i).to_le_bytes());
+        let at = call(
+            &mut cx,
+            "RtlInsertElementGenericTableAvl",
+            &[table.raw(), element.raw(), 8, fresh.raw()],
+        );
+        assert_eq!(word(&cx, Gva::new(at)), value(i));
+        assert_eq!(word(&cx, fresh) as u8, 1);
+        let root = word(&cx, table.byte_add(0x10));
+        assert_eq!(
+            levels(&cx, root),
+            word(&cx, table.byte_add(0x30)) as u32,
+            "DepthOfTree"
+        );
+    }
+    let again = call(
+        &mut cx,
+        "RtlInsertElementGenericTableAvl",
+        &[table.raw(), element.raw(), 8, fresh.raw()],
+    );
+    assert_eq!(
+        (word(&cx, Gva::new(again)), word(&cx, fresh) as u8),
+        (value(125), 0)
+    );
+    for i in (0..126).step_by(2) {
+        poke(&mut cx, element, &value(i).to_le_bytes());
+        assert_eq!(
+            call(
+                &mut cx,
+                "RtlDeleteElementGenericTableAvl",
+                &[table.raw(), element.raw()]
+            ) as u8,
+            1
+        );
+        assert_eq!(
+            call(
+                &mut cx,
+                "RtlLookupElementGenericTableAvl",
+                &[table.raw(), element.raw()]
+            ),
+            0
+        );
+        let root = word(&cx, table.byte_add(0x10));
+        levels(&cx, root);
+    }
+    let mut expected: Vec<u64> = (0..126).filter(|i| i % 2 == 1).map(value).collect();
+    expected.sort_unstable();
+    poke(&mut cx, key, &[0; 8]);
+    let mut seen = Vec::new();
+    loop {
+        let at = call(
+            &mut cx,
+            "RtlEnumerateGenericTableWithoutSplayingAvl",
+            &[table.raw(), key.raw()],
+        );
+        if at == 0 {
+            break;
+        }
+        seen.push(word(&cx, Gva::new(at)));
+    }
+    assert_eq!(seen, expected);
+    let tenth = call(&mut cx, "RtlGetElementGenericTableAvl", &[table.raw(), 10]);
+    assert_eq!(word(&cx, Gva::new(tenth)), expected[10]);
+    assert_eq!(
+        call(&mut cx, "RtlNumberGenericTableElementsAvl", &[table.raw()]) as usize,
+        expected.len()
+    );
+    assert!(cx.findings.is_empty(), "{:?}", cx.findings);
+}

@@ -19,7 +19,8 @@ use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
 use crate::mm::space::{PAGE, data};
 use crate::ntstatus::{
-    NTSTATUS, STATUS_NOT_FOUND, STATUS_PENDING, STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS,
+    NTSTATUS, STATUS_INVALID_HANDLE, STATUS_NOT_FOUND, STATUS_PENDING,
+    STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS,
 };
 
 /// What an application asks for.
@@ -162,6 +163,16 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
 /// One request.
 #[resumable]
 fn carry_out(cx: &mut Machine, number: u64, request: UserRequest) -> Flow {
+    let named = match &request {
+        UserRequest::Close(handle)
+        | UserRequest::CancelAll(handle)
+        | UserRequest::Transfer(handle, _)
+        | UserRequest::Start(handle, _) => Some(*handle),
+        _ => None,
+    };
+    if cx.thread().user && named.is_some_and(crate::ob::handles::is_kernel) {
+        return Flow::Return(u64::from(STATUS_INVALID_HANDLE.0));
+    }
     match request {
         UserRequest::Open {
             path,

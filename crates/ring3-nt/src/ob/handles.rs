@@ -56,12 +56,10 @@ pub fn open_thread(cx: &mut Machine, object: u64) -> u64 {
     open(cx, object, THREAD_ALL_ACCESS, ProcessId::SYSTEM, true)
 }
 
-/// What a handle of the current process means. User mode has no use of kernel handles.
+/// What a handle of the current process means. Requests of user mode may not name kernel handles;
+/// that is checked where they come in.
 #[must_use]
 pub fn find(cx: &Machine, handle: u64) -> Option<Handle> {
-    if handle & KERNEL == KERNEL && cx.thread().previous_mode != 0 {
-        return None;
-    }
     cx.ob.handles.get(&slot(cx, handle)).cloned()
 }
 

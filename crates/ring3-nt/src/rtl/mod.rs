@@ -1,6 +1,8 @@
 //! The run-time library.
 
 pub mod ansi_string;
+pub mod avl;
+pub mod avl_table;
 pub mod bit_runs;
 pub mod bitmap;
 pub mod code_page;
@@ -13,6 +15,8 @@ pub mod numbers;
 pub mod query_registry;
 pub mod random;
 pub mod registry;
+pub mod run_once;
+pub mod system;
 pub mod time;
 pub mod unicode_case;
 pub mod unicode_string;

@@ -2,7 +2,9 @@
 
 pub mod access;
 pub mod access_exports;
+pub mod acl;
 pub mod descriptor;
+pub mod descriptor_parts;
 pub mod exports_variable;
 pub mod sid;
 
