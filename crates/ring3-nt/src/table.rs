@@ -11,6 +11,7 @@ const GROUPS: &[Group] = &[
     crate::cm::callback::Callbacks::EXPORTS,
     crate::cm::keys::Keys::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
+    crate::ex::callback::CallbackObjects::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
     crate::ex::interlocked::Interlocked::EXPORTS,
     crate::ex::lookaside::LookasideLists::EXPORTS,

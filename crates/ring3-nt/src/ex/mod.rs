@@ -1,5 +1,6 @@
 //! The executive: pool, work queues, lookaside lists.
 
+pub mod callback;
 pub mod fast_mutex;
 pub mod interlocked;
 pub mod lookaside;
@@ -31,6 +32,8 @@ pub struct State {
     pub rundowns: BTreeMap<u64, u64>,
     /// Who waits for push locks.
     pub push_lock_waiters: BTreeMap<u64, push_lock::Waiters>,
+    /// Callback objects.
+    pub callbacks: callback::State,
     /// UUIDs made so far.
     pub uuids: u64,
 }

@@ -102,7 +102,7 @@ fn may_write(cx: &Machine, buffer: (u64, u32)) -> bool {
 }
 
 /// An IRP, its first stack location, and the device it goes to.
-type Built = (Gva<IRP>, Gva<IO_STACK_LOCATION>, Gva<DEVICE_OBJECT>);
+pub(super) type Built = (Gva<IRP>, Gva<IO_STACK_LOCATION>, Gva<DEVICE_OBJECT>);
 
 /// `IRP.Flags` of a request: `IRP_CREATE_OPERATION`, `IRP_CLOSE_OPERATION`, `IRP_READ_OPERATION`,
 /// `IRP_WRITE_OPERATION` with `IRP_DEFER_IO_COMPLETION`, and `IRP_SYNCHRONOUS_API`, from wdm.h.

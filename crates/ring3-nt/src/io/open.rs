@@ -107,13 +107,16 @@ fn may_open(
     Ok(None)
 }
 
+/// A fresh file object and the security context of its create request.
+type NewFile = (Gva<FILE_OBJECT>, Gva<IO_SECURITY_CONTEXT>);
+
 /// A file object for a device, with its name and security context behind it. `None` if memory is used up.
 fn create_file_object(
     cx: &mut Machine,
     device: Gva<DEVICE_OBJECT>,
     rest: &str,
     open: &Open,
-) -> Result<Option<(Gva<FILE_OBJECT>, Gva<IO_SECURITY_CONTEXT>)>, Fault> {
+) -> Result<Option<NewFile>, Fault> {
     let units: Vec<u8> = rest.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let access = map_generic(open.access);
     let extra = units.len() as u64 + 2 + IO_SECURITY_CONTEXT::SIZE + 16;

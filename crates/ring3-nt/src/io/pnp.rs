@@ -128,7 +128,7 @@ pub(super) fn new_irp(
     device: Gva<DEVICE_OBJECT>,
     major: u8,
     minor: u8,
-) -> Result<Option<(Gva<IRP>, Gva<IO_STACK_LOCATION>, Gva<DEVICE_OBJECT>)>, Fault> {
+) -> Result<Option<super::file::Built>, Fault> {
     let top = cx.attached_device(device);
     let depth: i8 = cx.memory.get(top, DEVICE_OBJECT::StackSize)?;
     let Some(irp) = irp::allocate(cx, depth.max(1) as u8, 0) else {

@@ -86,7 +86,8 @@ fn fits(all: [u32; 7], new: Opened) -> bool {
     !new.matters()
         || (0..3).all(|n| {
             let (wanted, allowed) = (all[1 + n], all[4 + n]);
-            !(new.wants[n] && allowed < all[0]) && !(wanted != 0 && !new.allows[n])
+            // What it wants all others allow, and what others want it allows.
+            (!new.wants[n] || allowed >= all[0]) && (wanted == 0 || new.allows[n])
         })
 }
 

@@ -42,6 +42,8 @@ pub enum Kind {
     Section(String),
     /// A registry key, by path.
     Key(String),
+    /// A callback object.
+    Callback,
 }
 
 /// An object.

@@ -134,6 +134,7 @@ impl Kind {
             Self::Process => "Process",
             Self::Event => "Event",
             Self::Section(_) => "Section",
+            Self::Callback => "Callback",
             Self::Key(_) => "Key",
         }
     }

@@ -261,7 +261,7 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The files of a new lab; `@slug@`, `@Name@` and `@TAG@` stand for its names.
+/// The files of a new lab; `@slug@` and `@Name@` stand for its names.
 const TEMPLATE: [(&str, &str); 4] = [
     ("@slug@.c", include_str!("new/driver.c")),
     ("lab.toml", include_str!("new/lab.toml")),
