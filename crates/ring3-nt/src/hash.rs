@@ -22,6 +22,40 @@ impl Fnv {
         self.0 = (self.0 ^ value).wrapping_mul(0x0000_0100_0000_01b3);
         self.0 ^= self.0 >> 29;
     }
+
+    /// Mixes a name and words as one. Pairs are spread independently of each other, each by its position, so that a
+    /// processor works on all of them at once; only their sum waits for what was mixed before.
+    #[inline]
+    pub fn record(&mut self, name: &str, values: &[u64]) {
+        let (mut sum, mut position) = (0u64, 0u64);
+        // The product of two words, folded: all bits of both reach all bits of the result. The step is 2^64 divided by
+        // the golden ratio.
+        let mut pair = |a: u64, b: u64| {
+            position = position.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let product = u128::from(a ^ position) * u128::from(b ^ position.rotate_left(32));
+            sum = sum.wrapping_add(product as u64 ^ (product >> 64) as u64);
+        };
+        let (chunks, rest) = name.as_bytes().as_chunks::<16>();
+        for chunk in chunks {
+            let both = u128::from_le_bytes(*chunk);
+            pair(both as u64, (both >> 64) as u64);
+        }
+        let mut last = [0; 16];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        let last = u128::from_le_bytes(last);
+        pair(last as u64, (last >> 64) as u64);
+        let (pairs, rest) = values.as_chunks::<2>();
+        for [a, b] in pairs {
+            pair(*a, *b);
+        }
+        if let [only] = rest {
+            pair(*only, 0);
+        }
+        self.word(sum);
+        self.word((name.len() as u64) << 32 | values.len() as u64);
+    }
 }
 
 impl Hasher for Fnv {

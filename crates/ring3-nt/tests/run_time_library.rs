@@ -417,6 +417,31 @@ fn levels(cx: &Machine, node: u64) -> u32 {
     1 + left.max(right)
 }
 
+/// The routines of a table of 64-bit numbers: compare, allocate, free.
+fn table_routines(cx: &mut Machine) -> [u64; 3] {
+    // RTL_GENERIC_COMPARE_RESULTS: 0 less, 1 greater, 2 equal.
+    let compare = routine(cx, |g| {
+        g.asm.mov(rax, qword_ptr(rdx)).unwrap();
+        g.asm.mov(rcx, qword_ptr(r8)).unwrap();
+        g.asm.mov(edx, 1).unwrap();
+        g.asm.cmp(rax, rcx).unwrap();
+        g.asm.mov(eax, 2).unwrap();
+        g.asm.mov(ecx, 0).unwrap();
+        g.asm.cmovb(eax, ecx).unwrap();
+        g.asm.cmova(eax, edx).unwrap();
+    });
+    let allocate = routine(cx, |g| {
+        g.asm.mov(ecx, 0x40).unwrap();
+        g.asm.mov(r8, 0x6c62_6154u64).unwrap();
+        g.call("ExAllocatePool2");
+    });
+    let free = routine(cx, |g| {
+        g.asm.mov(rcx, rdx).unwrap();
+        g.call("ExFreePool");
+    });
+    [compare.raw(), allocate.raw(), free.raw()]
+}
+
 #[test]
 fn a_generic_table_keeps_its_order_and_balance() {
     let mut cx = boot(1, 0);
@@ -427,30 +452,11 @@ fn a_generic_table_keeps_its_order_and_balance() {
         page.byte_add(0x110),
         page.byte_add(0x118),
     );
-    // RTL_GENERIC_COMPARE_RESULTS: 0 less, 1 greater, 2 equal.
-    let compare = routine(&mut cx, |g| {
-        g.asm.mov(rax, qword_ptr(rdx)).unwrap();
-        g.asm.mov(rcx, qword_ptr(r8)).unwrap();
-        g.asm.mov(edx, 1).unwrap();
-        g.asm.cmp(rax, rcx).unwrap();
-        g.asm.mov(eax, 2).unwrap();
-        g.asm.mov(ecx, 0).unwrap();
-        g.asm.cmovb(eax, ecx).unwrap();
-        g.asm.cmova(eax, edx).unwrap();
-    });
-    let allocate = routine(&mut cx, |g| {
-        g.asm.mov(ecx, 0x40).unwrap();
-        g.asm.mov(r8, 0x6c62_6154u64).unwrap();
-        g.call("ExAllocatePool2");
-    });
-    let free = routine(&mut cx, |g| {
-        g.asm.mov(rcx, rdx).unwrap();
-        g.call("ExFreePool");
-    });
+    let [compare, allocate, free] = table_routines(&mut cx);
     call(
         &mut cx,
         "RtlInitializeGenericTableAvl",
-        &[table.raw(), compare.raw(), allocate.raw(), free.raw(), 0],
+        &[table.raw(), compare, allocate, free, 0],
     );
     let value = |i: u64| i * 7919 % 127 + 1;
     for i in 0..126 {
@@ -521,5 +527,121 @@ fn a_generic_table_keeps_its_order_and_balance() {
         call(&mut cx, "RtlNumberGenericTableElementsAvl", &[table.raw()]) as usize,
         expected.len()
     );
+    assert!(cx.findings.is_empty(), "{:?}", cx.findings);
+}
+
+#[test]
+fn a_generic_table_remembers_the_order_of_insertion() {
+    let mut cx = boot(1, 0);
+    let page = data(&mut cx);
+    let (table, element, fresh) = (page, page.byte_add(0x100), page.byte_add(0x110));
+    let [compare, allocate, free] = table_routines(&mut cx);
+    call(
+        &mut cx,
+        "RtlInitializeGenericTable",
+        &[table.raw(), compare, allocate, free, 0],
+    );
+    let value = |i: u64| i * 7919 % 61 + 1;
+    let mut order = Vec::new();
+    for i in 0..60 {
+        poke(&mut cx, element, &value(i).to_le_bytes());
+        let arguments = [table.raw(), element.raw(), 8, fresh.raw()];
+        let at = call(&mut cx, "RtlInsertElementGenericTable", &arguments);
+        assert_eq!(
+            (word(&cx, Gva::new(at)), word(&cx, fresh) as u8),
+            (value(i), 1)
+        );
+        assert_eq!(word(&cx, table), at - 0x28, "the element is the root");
+        order.push(value(i));
+    }
+    for i in (0..60).step_by(3) {
+        poke(&mut cx, element, &value(i).to_le_bytes());
+        let arguments = [table.raw(), element.raw()];
+        assert_eq!(
+            call(&mut cx, "RtlDeleteElementGenericTable", &arguments) as u8,
+            1
+        );
+        assert_eq!(
+            call(&mut cx, "RtlDeleteElementGenericTable", &arguments) as u8,
+            0
+        );
+        order.retain(|v| *v != value(i));
+    }
+    for (i, expected) in order.iter().enumerate() {
+        let at = call(
+            &mut cx,
+            "RtlGetElementGenericTable",
+            &[table.raw(), i as u64],
+        );
+        assert_eq!(word(&cx, Gva::new(at)), *expected);
+    }
+    let mut seen = Vec::new();
+    let mut at = call(&mut cx, "RtlEnumerateGenericTable", &[table.raw(), 1]);
+    while at != 0 {
+        seen.push(word(&cx, Gva::new(at)));
+        at = call(&mut cx, "RtlEnumerateGenericTable", &[table.raw(), 0]);
+    }
+    order.sort_unstable();
+    assert_eq!(seen, order);
+    poke(&mut cx, element, &order[7].to_le_bytes());
+    let found = call(
+        &mut cx,
+        "RtlLookupElementGenericTable",
+        &[table.raw(), element.raw()],
+    );
+    assert_eq!(word(&cx, Gva::new(found)), order[7]);
+    assert!(cx.findings.is_empty(), "{:?}", cx.findings);
+}
+
+#[test]
+fn a_callback_object_calls_who_is_registered() {
+    let mut cx = boot(1, 0);
+    let page = data(&mut cx);
+    let (name, object, seen) = (
+        page.byte_add(0x200),
+        page.byte_add(0x700),
+        page.byte_add(0x710),
+    );
+    string(&mut cx, name, r"\Callback\Ours");
+    let words: [u64; 6] = [0x30, 0, name.raw(), 0x40, 0, 0];
+    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    poke(&mut cx, page.byte_add(0x600), &bytes);
+    // Adds context, first and second argument to what was seen.
+    let routine = routine(&mut cx, |g| {
+        g.asm.mov(r10, seen.raw()).unwrap();
+        g.asm.add(rcx, rdx).unwrap();
+        g.asm.add(rcx, r8).unwrap();
+        g.asm.add(qword_ptr(r10), rcx).unwrap();
+    });
+    let attributes = page.raw() + 0x600;
+    assert_eq!(
+        call(
+            &mut cx,
+            "ExCreateCallback",
+            &[object.raw(), attributes, 0, 1]
+        ) as u32,
+        0xc000_0034
+    );
+    assert_eq!(
+        call(
+            &mut cx,
+            "ExCreateCallback",
+            &[object.raw(), attributes, 1, 0]
+        ) as u32,
+        0
+    );
+    let ours = word(&cx, object);
+    let registration = call(&mut cx, "ExRegisterCallback", &[ours, routine.raw(), 0x100]);
+    assert_ne!(registration, 0);
+    assert_eq!(
+        call(&mut cx, "ExRegisterCallback", &[ours, routine.raw(), 0x100]),
+        0,
+        "one only"
+    );
+    call(&mut cx, "ExNotifyCallback", &[ours, 0x20, 3]);
+    assert_eq!(word(&cx, seen), 0x123);
+    call(&mut cx, "ExUnregisterCallback", &[registration]);
+    call(&mut cx, "ExNotifyCallback", &[ours, 0x20, 3]);
+    assert_eq!(word(&cx, seen), 0x123);
     assert!(cx.findings.is_empty(), "{:?}", cx.findings);
 }

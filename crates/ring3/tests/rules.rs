@@ -18,8 +18,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// `area/kebab-name`.
 fn is_rule(text: &str) -> bool {
-    let part =
-        |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    let part = |p: &str| !p.is_empty() && p.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
     text.split_once('/')
         .is_some_and(|(area, name)| part(area) && part(name))
 }

@@ -21,15 +21,28 @@ mod kthread_state {
 }
 
 impl Machine {
-    /// Ready threads that may run on a processor, best first.
-    fn ready_for(&self, processor: usize) -> Vec<ThreadId> {
-        let mut ready: Vec<_> = self
-            .threads
+    /// Ready threads that may run on a processor, with what orders them: the best is the least.
+    fn ready_on(
+        &self,
+        processor: usize,
+    ) -> impl Iterator<Item = (std::cmp::Reverse<u8>, u64, ThreadId)> {
+        self.threads
             .values()
-            .filter(|t| t.state == ThreadState::Ready && t.affinity >> processor & 1 != 0)
+            .filter(move |t| {
+                matches!(t.state, ThreadState::Ready) && t.affinity >> processor & 1 != 0
+            })
             .filter(|t| !self.processors.iter().any(|p| p.idle == t.id))
             .map(|t| (std::cmp::Reverse(t.priority), t.ready_since, t.id))
-            .collect();
+    }
+
+    /// The ready thread that a processor would run next.
+    fn best_for(&self, processor: usize) -> Option<ThreadId> {
+        self.ready_on(processor).min().map(|(_, _, id)| id)
+    }
+
+    /// Ready threads that may run on a processor, best first.
+    fn ready_for(&self, processor: usize) -> Vec<ThreadId> {
+        let mut ready: Vec<_> = self.ready_on(processor).collect();
         ready.sort_unstable();
         ready.into_iter().map(|(_, _, id)| id).collect()
     }
@@ -57,7 +70,7 @@ impl Machine {
             let running = p.current;
             let idle = running == p.idle;
             let priority = self.thread_by(running).priority;
-            let Some(best) = self.ready_for(n).first().copied() else {
+            let Some(best) = self.best_for(n) else {
                 continue;
             };
             if idle || self.thread_by(best).priority > priority {
@@ -82,7 +95,7 @@ impl Machine {
             return;
         }
         let priority = self.thread_by(p.current).priority;
-        let best = self.ready_for(n).first().copied();
+        let best = self.best_for(n);
         if best.is_some_and(|id| self.thread_by(id).priority >= priority) {
             if let Some(next) = self.pick(n) {
                 self.switch(n, next);

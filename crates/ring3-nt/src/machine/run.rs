@@ -73,7 +73,12 @@ impl Machine {
 
     /// One step; false if nothing can happen any more.
     pub fn step(&mut self) -> bool {
-        self.expire_timers();
+        // This runs after every call of a kernel routine, so that nothing is done that has no effect.
+        let mut due = self.next_due();
+        if due.is_some_and(|due| due <= self.clock.now()) {
+            self.expire_timers();
+            due = self.next_due();
+        }
         self.dispatch_ready();
         let Some(n) = self.choose_processor() else {
             return self.jump_to_next_timer();
@@ -84,30 +89,35 @@ impl Machine {
             return true;
         }
         self.rotate_equals();
-        self.run_slice();
+        if self.processors[n].spinning.take().is_some() {
+            due = self.next_due();
+        }
+        self.run_slice(due);
         true
     }
 
-    /// The processors that could do something now.
-    fn runnable(&self) -> Vec<usize> {
-        let can = |n: &usize| {
-            let p = &self.processors[*n];
-            if !p.dpcs.is_empty() && p.irql() < DISPATCH_LEVEL {
-                return true;
-            }
-            if p.halted {
-                return false;
-            }
-            if let Some(until) = &p.spinning {
-                return self.holds(until);
-            }
-            !(p.current == p.idle && self.thread_by(p.idle).frames.is_empty())
-        };
-        (0..self.processors.len()).filter(can).collect()
+    /// Whether a processor could do something now.
+    fn can_run(&self, n: usize) -> bool {
+        let p = &self.processors[n];
+        if !p.dpcs.is_empty() && p.irql() < DISPATCH_LEVEL {
+            return true;
+        }
+        if p.halted {
+            return false;
+        }
+        if let Some(until) = &p.spinning {
+            return self.holds(until);
+        }
+        p.current != p.idle || !self.thread_by(p.idle).frames.is_empty()
     }
 
     fn choose_processor(&mut self) -> Option<usize> {
-        let runnable = self.runnable();
+        if self.processors.len() == 1 {
+            return self.can_run(0).then_some(0);
+        }
+        let runnable: Vec<usize> = (0..self.processors.len())
+            .filter(|n| self.can_run(*n))
+            .collect();
         match runnable.as_slice() {
             [] => None,
             [only] => Some(*only),
@@ -132,9 +142,9 @@ impl Machine {
         true
     }
 
-    fn run_slice(&mut self) {
+    /// Runs the current processor, at most until `due`, when a timer or timeout is due.
+    fn run_slice(&mut self, due: Option<u64>) {
         let n = self.current;
-        self.processors[n].spinning = None;
         let start = self.processors[n].cpu.icount;
         let mut length = u64::from(SLICE);
         if self.processors.len() > 1 || self.preemptive {
@@ -144,7 +154,7 @@ impl Machine {
                 .max(self.processors[n].quantum_end.saturating_sub(start))
                 .clamp(1, QUANTUM);
         }
-        if let Some(due) = self.next_due() {
+        if let Some(due) = due {
             length = length.min(self.clock.ps_until(due) / PS_PER_INSTRUCTION + 1);
         }
         length = length.min(self.budget.saturating_sub(self.instructions()).max(1));

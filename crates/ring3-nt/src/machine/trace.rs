@@ -97,10 +97,7 @@ impl Trace {
     /// Adds an event to the hash.
     pub fn event(&mut self, kind: &str, values: &[u64]) {
         self.events += 1;
-        self.hash.write(kind.as_bytes());
-        for value in values {
-            self.hash.word(*value);
-        }
+        self.hash.record(kind, values);
     }
 
     /// Adds a text to the hash.

@@ -23,7 +23,8 @@ pub enum Side {
 }
 
 impl Side {
-    fn other(self) -> Self {
+    /// The other one.
+    pub(super) fn other(self) -> Self {
         if self == Self::Left {
             Self::Right
         } else {

@@ -20,13 +20,32 @@ const STEPS: u32 = 1 << 20;
 /// # Errors
 /// A fault if a node cannot be read; as for all functions here.
 pub fn child(cx: &Machine, node: Node, side: Side) -> Result<Node, Fault> {
-    cx.memory.get(node, if side == Side::Left { LINKS::LeftChild } else { LINKS::RightChild })
+    cx.memory.get(
+        node,
+        if side == Side::Left {
+            LINKS::LeftChild
+        } else {
+            LINKS::RightChild
+        },
+    )
 }
 
 /// Links a child.
 pub fn set_child(cx: &mut Machine, node: Node, side: Side, to: Node) -> Result<(), Fault> {
-    cx.memory.set(node, if side == Side::Left { LINKS::LeftChild } else { LINKS::RightChild }, to)?;
-    if to.is_null() { Ok(()) } else { cx.memory.set(to, LINKS::Parent, node) }
+    cx.memory.set(
+        node,
+        if side == Side::Left {
+            LINKS::LeftChild
+        } else {
+            LINKS::RightChild
+        },
+        to,
+    )?;
+    if to.is_null() {
+        Ok(())
+    } else {
+        cx.memory.set(to, LINKS::Parent, node)
+    }
 }
 
 fn parent(cx: &Machine, node: Node) -> Result<Node, Fault> {
@@ -34,7 +53,11 @@ fn parent(cx: &Machine, node: Node) -> Result<Node, Fault> {
 }
 
 fn side_of(cx: &Machine, above: Node, node: Node) -> Result<Side, Fault> {
-    Ok(if child(cx, above, Side::Left)? == node { Side::Left } else { Side::Right })
+    Ok(if child(cx, above, Side::Left)? == node {
+        Side::Left
+    } else {
+        Side::Right
+    })
 }
 
 /// Lifts a node over its parent.
