@@ -354,6 +354,32 @@ impl Machine {
         Some(at)
     }
 
+    /// Fresh zeroed pages at chosen addresses of a process's user half. False where the range is not in
+    /// the user half, something is mapped there already, or memory is used up; nothing is mapped then.
+    pub fn user_map(&mut self, process: ProcessId, at: u64, size: u64, write: bool) -> bool {
+        let Some(cr3) = self.processes.get(&process).map(|p| p.cr3) else {
+            return false;
+        };
+        let first = at & !(PAGE - 1);
+        let end = at
+            .checked_add(size)
+            .filter(|end| *end <= self.build.user_probe_address);
+        let Some(end) = end.filter(|end| *end > at && first != 0) else {
+            return false;
+        };
+        let pages = (end - first).div_ceil(PAGE);
+        let free = |i: u64| self.memory.translate(cr3, first + i * PAGE).is_none();
+        if pages > self.memory.free_frames() as u64 || !(0..pages).all(free) {
+            return false;
+        }
+        let mut flags = (data() | PageFlags::USER) - PageFlags::GLOBAL;
+        flags.set(PageFlags::WRITE, write);
+        (0..pages).all(|i| {
+            let frame = self.memory.alloc_frame();
+            frame.is_some_and(|f| self.memory.map(cr3, first + i * PAGE, f, flags).is_ok())
+        })
+    }
+
     /// Frees what `user_allocate` gave.
     pub fn user_free(&mut self, process: ProcessId, at: u64, size: u64) {
         let Some(cr3) = self.processes.get(&process).map(|p| p.cr3) else {

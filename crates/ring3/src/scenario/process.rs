@@ -54,9 +54,22 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     engine.register_fn("thread", |_: &mut ProcessObject, _: FnPtr| -> Outcome<()> {
         mistake("app.thread is not modelled yet; use the verbs that end in _async")
     });
-    engine.register_fn("map", |_: &mut ProcessObject, _: i64, _: i64, _: &str| -> Outcome<()> {
-        mistake("app.map at a chosen address is not modelled yet; app.allocate(size) gives an address")
-    });
+    engine.register_fn(
+        "map",
+        |app: &mut ProcessObject, address: i64, size: i64, access: &str| -> Outcome<()> {
+            let writable = match access {
+                "r" => false,
+                "rw" | "w" => true,
+                other => {
+                    return mistake(format!("map: access {other:?}: \"r\" or \"rw\" is needed"));
+                }
+            };
+            // Addresses of the user half are positive numbers of the script.
+            let (at, size) = (unsigned(address, "address")?, unsigned(size, "size")?);
+            app.shared
+                .verb(|session| app.process.map(session, at, size, writable))
+        },
+    );
     engine.register_fn(
         "allocate",
         |app: &mut ProcessObject, size: i64| -> Outcome<i64> {

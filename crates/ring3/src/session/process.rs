@@ -167,6 +167,30 @@ impl Process {
         Ok(())
     }
 
+    /// Maps fresh pages at an address of the user half of the process that the workload chooses.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] where the range is not free or not in the user half.
+    pub fn map(
+        self,
+        session: &mut Session,
+        address: u64,
+        size: u64,
+        writable: bool,
+    ) -> Result<(), SessionError> {
+        let verb = format!("p{}.map({address:#x}, {size:#x}, {writable})", self.0);
+        session.verb(verb, |session| {
+            let id = session.living(self)?.id;
+            if session.machine.user_map(id, address, size, writable) {
+                return Ok(Answer::Done);
+            }
+            Err(SessionError::Usage(format!(
+                "{size:#x} bytes cannot be mapped at {address:#x}: the range must be free and in the user half"
+            )))
+        })?;
+        Ok(())
+    }
+
     /// Allocates pages in the user half of the process; gives their address.
     ///
     /// # Errors
