@@ -1,6 +1,6 @@
 //! How argument values are printed in traces and findings.
 
-use ring3_memory::{Field, Gva};
+use ring3_memory::Gva;
 
 use crate::Machine;
 use crate::ntstatus::NTSTATUS;
@@ -174,15 +174,4 @@ pub fn large_integer<T: ?Sized>(cx: &Machine, p: Gva<T>) -> String {
     cx.memory
         .peek::<i64>(p.cast())
         .map_or_else(|| pointer(p.raw()), |v| format!("&{v}"))
-}
-
-/// A field printed for findings; `?` where it cannot be read.
-pub fn field<S, T: ring3_memory::Guest + std::fmt::Debug>(
-    cx: &Machine,
-    base: Gva<S>,
-    field: Field<S, T>,
-) -> String {
-    cx.memory
-        .peek::<T>(base.at(field))
-        .map_or_else(|| "?".into(), |v| format!("{v:?}"))
 }

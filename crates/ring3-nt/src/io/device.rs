@@ -35,13 +35,7 @@ pub fn read_string(cx: &Machine, string: Gva<UNICODE_STRING>) -> Result<String, 
     if string.is_null() {
         return Ok(String::new());
     }
-    let length = cx.memory.get(string, UNICODE_STRING::Length)?;
-    let buffer = cx.memory.get(string, UNICODE_STRING::Buffer)?;
-    let bytes = cx.memory.read_vec(buffer, u64::from(length & !1))?;
-    let units: Vec<u16> = bytes
-        .chunks_exact(2)
-        .map(|c| u16::from_le_bytes([c[0], c[1]]))
-        .collect();
+    let units = crate::rtl::unicode_string::units(cx, string)?;
     Ok(String::from_utf16_lossy(&units))
 }
 

@@ -8,9 +8,7 @@ use super::{Operation, Transfer, irp};
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::flow::{Flow, Key};
-use crate::layout::{
-    DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, element,
-};
+use crate::layout::{DEVICE_OBJECT, DRIVER_OBJECT, FILE_OBJECT, IO_STACK_LOCATION, IRP, element};
 use crate::machine::finding::Severity;
 use crate::machine::wait::Wait;
 use crate::ntstatus::{
@@ -536,11 +534,4 @@ pub fn transfer(cx: &mut Machine, handle: u64, buffers: Buffers) -> Result<NTSTA
     let thread = cx.thread().id;
     cx.io.user.note(thread, information);
     Ok(status)
-}
-
-/// The status block of an IRP, for people.
-#[must_use]
-pub fn status_of(cx: &Machine, irp: Gva<IRP>) -> Option<NTSTATUS> {
-    cx.memory
-        .peek(irp.at(IRP::IoStatus).at(IO_STATUS_BLOCK::Status))
 }

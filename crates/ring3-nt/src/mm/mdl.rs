@@ -6,7 +6,6 @@ use ring3_memory::{Access, Fault, Gpa, Gva, PageFlags, Privilege};
 use super::space::{self, PAGE};
 use crate::Machine;
 use crate::ex::pool::Kind;
-use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Exception, Flow};
 use crate::layout::{IRP, MDL};
 use crate::machine::finding::Severity;
@@ -434,12 +433,6 @@ impl Mdls {
         let _ = &cx;
         MDL::SIZE + 8 * span(Base.raw(), Length)
     }
-}
-
-/// Whether a level forbids touching pageable memory.
-#[must_use]
-pub fn is_elevated(level: u8) -> bool {
-    level >= DISPATCH_LEVEL
 }
 
 /// Page flags for device memory.
