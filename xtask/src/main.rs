@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod conformance;
 mod defs;
 mod labs;
 
@@ -19,6 +20,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
+    /// The conformance driver, run in ring3.
+    Conformance(conformance::Conformance),
     /// The module definition files of the driver kit.
     Defs(defs::Defs),
     /// The labs' drivers.
@@ -30,6 +33,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
+        Chore::Conformance(conformance) => conformance.run(&root()),
         Chore::Defs(defs) => defs.run(&root()),
         Chore::Labs { what } => labs::run(&root(), what),
     };
