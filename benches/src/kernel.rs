@@ -19,6 +19,7 @@ const ROUNDS: usize = 7;
 const CALLS: u64 = 200_000;
 const PAGES: u64 = 50;
 const OBJECTS: u64 = 1000;
+const MANY_OBJECTS: u64 = 10_000;
 const REPETITIONS: u64 = 200;
 
 fn boot() -> Machine {
@@ -210,5 +211,17 @@ fn main() -> anyhow::Result<ExitCode> {
             "",
         );
     }
+    let (machine, _) = populated(MANY_OBJECTS)?;
+    let clone = measure(ROUNDS, REPETITIONS, || {
+        drop(machine.clone());
+        Ok(())
+    })?;
+    row(
+        &format!("clone and drop, {MANY_OBJECTS} objects"),
+        clone,
+        "us",
+        200.0,
+        "",
+    );
     Ok(exit(print("machine with its kernel", &rows)))
 }

@@ -7,7 +7,7 @@ pub struct Row {
     pub what: String,
     /// The figure.
     pub value: f64,
-    /// What it may be.
+    /// What it may be; infinite if nothing is asked of it.
     pub budget: f64,
     /// The unit of both: `x`, `ns`, `us` or `ms`.
     pub unit: &'static str,
@@ -25,13 +25,18 @@ pub fn print(title: &str, rows: &[Row]) -> bool {
         let within = row.value <= row.budget;
         all &= within;
         println!(
-            "  {:width$}  {:>9.2} {:2}  budget {:>5} {:2}  {}  {}",
+            "  {:width$}  {:>9.2} {:2}  {}  {}",
             row.what,
             row.value,
             row.unit,
-            row.budget,
-            row.unit,
-            if within { "ok  " } else { "OVER" },
+            match row.budget {
+                budget if budget.is_infinite() => String::new(),
+                budget => format!(
+                    "budget {budget:>5} {:2}  {}",
+                    row.unit,
+                    if within { "ok  " } else { "OVER" }
+                ),
+            },
             row.note
         );
     }
