@@ -5,6 +5,7 @@
 mod conformance;
 mod defs;
 mod labs;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -24,6 +25,8 @@ enum Chore {
     Conformance(conformance::Conformance),
     /// The module definition files of the driver kit.
     Defs(defs::Defs),
+    /// Every variant of every lab under many schedules.
+    Soak(soak::Soak),
     /// The labs' drivers.
     Labs {
         #[command(subcommand)]
@@ -34,6 +37,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Conformance(conformance) => conformance.run(&root()),
+        Chore::Soak(soak) => soak.run(&root()),
         Chore::Defs(defs) => defs.run(&root()),
         Chore::Labs { what } => labs::run(&root(), what),
     };
