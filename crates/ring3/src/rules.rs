@@ -7,46 +7,45 @@
 const PAGE: &str = include_str!("../../../docs/rules.md");
 
 /// A rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// `area/kebab-name`.
     pub id: &'static str,
     /// The heading that it stands under.
     pub area: &'static str,
-    text: &'static str,
+    /// What happened: one sentence.
+    pub meaning: String,
+    /// Why it matters and what to do; may be empty.
+    pub explanation: String,
+    /// Codes of Windows for the same mistake, as the page gives them; may be empty.
+    pub related: String,
 }
 
-impl Rule {
-    /// What it means, one line of plain text.
-    #[must_use]
-    pub fn meaning(&self) -> String {
-        self.text.replace('`', "")
-    }
-}
-
-/// All rules in the order of the page: rows of its tables whose first cell is made of ids in backquotes.
+/// All rules in the order of the page: a heading `### area/kebab-name`, and a paragraph.
 pub fn all() -> impl Iterator<Item = Rule> {
     let mut area = "";
-    PAGE.lines().flat_map(move |line| {
-        if let Some(heading) = line.strip_prefix("## ") {
-            area = heading.trim();
+    PAGE.split("\n#").filter_map(move |part| {
+        let (heading, text) = part.split_once('\n').unwrap_or((part, ""));
+        if let Some(name) = heading.strip_prefix("# ") {
+            area = name.trim();
         }
-        let mut cells = line.strip_prefix('|').unwrap_or_default().splitn(2, '|');
-        let ids = cells.next().unwrap_or_default();
-        let text = cells
-            .next()
-            .map(|rest| rest.trim().trim_end_matches('|').trim())
-            .unwrap_or_default();
-        let here = area;
-        ids.split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|id| id.contains('/') && !text.is_empty())
-            .map(move |id| Rule {
-                id,
-                area: here,
-                text,
-            })
+        let id = heading.strip_prefix("## ")?.trim();
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let (text, related) = match text.rsplit_once(" Related: ") {
+            Some((text, codes)) => (text.to_owned(), codes.trim_end_matches('.').to_owned()),
+            None => (text, String::new()),
+        };
+        let (meaning, explanation) = match text.split_once(". ") {
+            Some((first, rest)) => (format!("{first}."), rest.to_owned()),
+            None => (text, String::new()),
+        };
+        Some(Rule {
+            id,
+            area,
+            meaning,
+            explanation,
+            related,
+        })
     })
 }
 
@@ -62,18 +61,23 @@ mod tests {
 
     #[test]
     fn the_page_is_understood() {
-        assert!(all().count() > 80, "{} rules", all().count());
+        assert!(all().count() > 100, "{} rules", all().count());
         let leak = find("pool/leak").expect("a rule");
-        assert!(leak.meaning().contains("unloaded"), "{leak:?}");
+        assert_eq!(leak.area, "Pool and memory");
+        assert!(leak.meaning.ends_with("after it was unloaded."), "{leak:?}");
+        assert!(leak.explanation.contains("tag"), "{leak:?}");
+        assert_eq!(leak.related, "0xC4/0x62");
         assert!(find("pool/nonsense").is_none());
     }
 
     #[test]
-    fn no_rule_stands_twice() {
-        let mut ids: Vec<&str> = all().map(|rule| rule.id).collect();
-        let count = ids.len();
-        ids.sort_unstable();
-        ids.dedup();
-        assert_eq!(ids.len(), count);
+    fn every_rule_says_what_it_means_and_stands_once() {
+        let mut ids = std::collections::BTreeSet::new();
+        for rule in all() {
+            assert!(ids.insert(rule.id), "{} stands twice", rule.id);
+            assert!(rule.id.contains('/'), "{rule:?}");
+            assert!(rule.meaning.ends_with(['.', ')']), "{rule:?}");
+            assert!(!rule.area.is_empty(), "{rule:?}");
+        }
     }
 }

@@ -32,10 +32,26 @@ impl Rules {
             let list: Vec<serde_json::Value> = found
                 .iter()
                 .map(|rule| {
-                    serde_json::json!({ "id": rule.id, "area": rule.area, "meaning": rule.meaning() })
+                    serde_json::json!({
+                        "id": rule.id,
+                        "area": rule.area,
+                        "meaning": rule.meaning,
+                        "explanation": rule.explanation,
+                        "related": rule.related,
+                    })
                 })
                 .collect();
             println!("{}", serde_json::to_string_pretty(&list)?);
+            return Ok(exit::CLEAN);
+        }
+        if let ([rule], Some(_)) = (found.as_slice(), &self.id) {
+            println!("{}\n\n{}", rule.id, rule.meaning);
+            if !rule.explanation.is_empty() {
+                println!("{}", rule.explanation);
+            }
+            if !rule.related.is_empty() {
+                println!("\nOn Windows: {}", rule.related);
+            }
             return Ok(exit::CLEAN);
         }
         let width = found.iter().map(|rule| rule.id.len()).max().unwrap_or(0);
@@ -45,7 +61,7 @@ impl Rules {
                 area = rule.area;
                 println!("{area}:");
             }
-            println!("  {:width$}  {}", rule.id, rule.meaning());
+            println!("  {:width$}  {}", rule.id, rule.meaning);
         }
         Ok(exit::CLEAN)
     }

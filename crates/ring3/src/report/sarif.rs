@@ -45,10 +45,15 @@ pub fn log(report: &Report<'_>) -> Value {
 
 /// What a rule means, for the tool that shows the results.
 fn descriptor(id: &str) -> Value {
-    let text = rules::find(id).map_or_else(|| about_run(id).to_owned(), |rule| rule.meaning());
+    let Some(rule) = rules::find(id) else {
+        return json!({ "id": id, "shortDescription": { "text": about_run(id) } });
+    };
+    let whole = format!("{} {}", rule.meaning, rule.explanation);
     json!({
         "id": id,
-        "shortDescription": { "text": text },
+        "shortDescription": { "text": rule.meaning },
+        "fullDescription": { "text": whole.trim_end() },
+        "help": { "text": whole.trim_end() },
     })
 }
 
