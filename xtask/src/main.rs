@@ -6,6 +6,7 @@ mod conformance;
 mod defs;
 mod labs;
 mod mutants;
+mod seeded;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ enum Chore {
     Soak(soak::Soak),
     /// How many planted mistakes in the kernel the tests catch.
     Mutants(mutants::Mutants),
+    /// Drivers with one planted bug each, and their fixed twins.
+    SeededBugs(seeded::Seeded),
     /// The labs' drivers.
     Labs {
         #[command(subcommand)]
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Chore::Conformance(conformance) => conformance.run(&root()),
         Chore::Soak(soak) => soak.run(&root()),
         Chore::Mutants(mutants) => mutants.run(&root()),
+        Chore::SeededBugs(seeded) => seeded.run(&root()),
         Chore::Defs(defs) => defs.run(&root()),
         Chore::Labs { what } => labs::run(&root(), what),
     };

@@ -321,7 +321,8 @@ impl Mdls {
         MemoryDescriptorList: Gva<MDL>,
     ) -> Result<(), Fault> {
         let (va, _) = range(cx, MemoryDescriptorList)?;
-        if !fill_pages(cx, MemoryDescriptorList)? {
+        let paged = space::region_of(va) == Some(space::Region::PagedPool);
+        if !fill_pages(cx, MemoryDescriptorList)? || paged {
             cx.report(
                 "mdl/not-nonpaged",
                 Severity::Error,
