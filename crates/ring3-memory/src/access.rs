@@ -85,12 +85,10 @@ unsafe fn clean<T: Scalar>(page: *const u8, offset: usize) -> bool {
 }
 
 impl Memory {
-    /// Loads a value for the guest. Fails before any effect but accessed bits, which a processor may set too.
-    ///
-    /// # Errors
-    /// [`Fault`], for the lowest address at fault; [`Fault::Shadow`] only if the access is otherwise possible.
+    /// Loads a value for the guest if that takes nothing but a look into the TLB and at the shadow. `None` says no
+    /// more than that [`Self::load`] must do it.
     #[inline(always)]
-    pub fn load<T: Scalar>(&mut self, va: u64, privilege: Privilege) -> Result<T, Fault> {
+    pub fn try_load<T: Scalar>(&self, va: u64, privilege: Privilege) -> Option<T> {
         let entry = self.tlb.entry(va);
         if entry.read == tag(va.wrapping_add(T::SIZE as u64 - 1), privilege) {
             let offset = va as usize % PAGE_SIZE;
@@ -98,16 +96,52 @@ impl Memory {
             // first; so `page` is live (TLB invariant) and the value lies within it.
             unsafe {
                 if clean::<T>(entry.page, offset) {
-                    return Ok(entry
-                        .page
-                        .add(offset)
-                        .cast::<T>()
-                        .read_unaligned()
-                        .swap_if_big_endian());
+                    return Some(
+                        entry
+                            .page
+                            .add(offset)
+                            .cast::<T>()
+                            .read_unaligned()
+                            .swap_if_big_endian(),
+                    );
                 }
             }
         }
-        self.load_slow(va, privilege)
+        None
+    }
+
+    /// Loads a value for the guest. Fails before any effect but accessed bits, which a processor may set too.
+    ///
+    /// # Errors
+    /// [`Fault`], for the lowest address at fault; [`Fault::Shadow`] only if the access is otherwise possible.
+    #[inline(always)]
+    pub fn load<T: Scalar>(&mut self, va: u64, privilege: Privilege) -> Result<T, Fault> {
+        match self.try_load(va, privilege) {
+            Some(value) => Ok(value),
+            None => self.load_slow(va, privilege),
+        }
+    }
+
+    /// Stores a value for the guest if that takes nothing but a look into the TLB and at the shadow, and gives whether
+    /// it did. Such a store never changes watched code ([`Self::watch_code`]), whose pages have no entry for writing.
+    #[inline(always)]
+    pub fn try_store<T: Scalar>(&mut self, va: u64, value: T, privilege: Privilege) -> bool {
+        let entry = self.tlb.entry(va);
+        if entry.write() == tag(va.wrapping_add(T::SIZE as u64 - 1), privilege) {
+            let offset = va as usize % PAGE_SIZE;
+            // SAFETY: as in `load`; the write tag means that this memory owns the page alone (TLB invariant).
+            unsafe {
+                if clean::<T>(entry.page, offset) {
+                    entry
+                        .page
+                        .add(offset)
+                        .cast::<T>()
+                        .write_unaligned(value.swap_if_big_endian());
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Stores a value for the guest. Fails before any effect but accessed and dirty bits, also if it crosses a page.
@@ -121,20 +155,8 @@ impl Memory {
         value: T,
         privilege: Privilege,
     ) -> Result<(), Fault> {
-        let entry = self.tlb.entry(va);
-        if entry.write() == tag(va.wrapping_add(T::SIZE as u64 - 1), privilege) {
-            let offset = va as usize % PAGE_SIZE;
-            // SAFETY: as in `load`; the write tag means that this memory owns the page alone (TLB invariant).
-            unsafe {
-                if clean::<T>(entry.page, offset) {
-                    entry
-                        .page
-                        .add(offset)
-                        .cast::<T>()
-                        .write_unaligned(value.swap_if_big_endian());
-                    return Ok(());
-                }
-            }
+        if self.try_store(va, value, privilege) {
+            return Ok(());
         }
         self.store_slow(va, value, privilege)
     }

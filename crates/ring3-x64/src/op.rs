@@ -44,6 +44,19 @@ pub(crate) struct Op {
 }
 
 impl Op {
+    /// Executes the op behind this one. Must not be asked of the last op of a block.
+    ///
+    /// As the last thing a handler does this becomes a jump when optimised, so common ops go from one to the next
+    /// without the loop in [`Vm::execute`]. Where it stays a call the stack does not grow without bound either: a block
+    /// has few ops, and its last one always goes back to the loop.
+    #[inline(always)]
+    pub fn then(&self, vm: &mut Vm) -> Next {
+        // SAFETY: the op behind this one exists, because the last op of a block does not come here (see above); it lives
+        // as long as this one, in the same block.
+        let op = unsafe { &*self.next() };
+        (op.handler)(vm, op)
+    }
+
     /// The op behind this one. Must not be asked of the last op of a block.
     #[inline(always)]
     pub fn next(&self) -> Next {

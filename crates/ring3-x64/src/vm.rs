@@ -1,6 +1,6 @@
 //! The state of a run, as the handlers see it.
 
-use ring3_memory::{Access, Fault, Memory, Privilege, is_canonical};
+use ring3_memory::{Access, Fault, Memory, Privilege, Scalar, is_canonical};
 
 use crate::block::{Block, Jumps, Link};
 use crate::cpu::Cpu;
@@ -274,6 +274,72 @@ pub(crate) fn fault_exit(fault: Fault, stack: bool) -> Exit {
 #[inline(always)]
 pub(crate) fn reachable(target: u64) -> bool {
     is_canonical(target)
+}
+
+/// Loads a memory operand and does the rest of an op with it. The way past the TLB is a function of its own, so that
+/// the handler needs no stack.
+#[inline(always)]
+pub(crate) fn with_load<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    rest: impl FnOnce(&mut Vm, &Op, T) -> Next,
+) -> Next {
+    match vm.mem.try_load::<T>(va, vm.privilege) {
+        Some(value) => rest(vm, op, value),
+        None => load_slowly::<T, STACK>(vm, op, va, rest),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn load_slowly<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    rest: impl FnOnce(&mut Vm, &Op, T) -> Next,
+) -> Next {
+    match vm.mem.load::<T>(va, vm.privilege) {
+        Ok(value) => rest(vm, op, value),
+        Err(fault) if STACK => vm.stack_fault(op, fault),
+        Err(fault) => vm.fault(op, fault),
+    }
+}
+
+/// Stores a memory operand, then does what else an op does, then goes on.
+#[inline(always)]
+pub(crate) fn with_store<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    value: T,
+    effects: impl FnOnce(&mut Vm),
+) -> Next {
+    if vm.mem.try_store::<T>(va, value, vm.privilege) {
+        effects(vm);
+        return op.then(vm);
+    }
+    store_slowly::<T, STACK>(vm, op, va, value, effects)
+}
+
+#[cold]
+#[inline(never)]
+fn store_slowly<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    value: T,
+    effects: impl FnOnce(&mut Vm),
+) -> Next {
+    if let Err(fault) = vm.mem.store::<T>(va, value, vm.privilege) {
+        return if STACK {
+            vm.stack_fault(op, fault)
+        } else {
+            vm.fault(op, fault)
+        };
+    }
+    effects(vm);
+    vm.stored(op)
 }
 
 /// An access of `T` that fails the handler.

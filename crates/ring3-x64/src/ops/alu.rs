@@ -2,7 +2,7 @@
 
 use crate::flags::{Flags, add_carries, sub_carries};
 use crate::op::{Next, Op};
-use crate::vm::{Vm, load, store};
+use crate::vm::{Vm, with_load, with_store};
 use crate::width::Width;
 
 /// What an instruction computes from two operands.
@@ -138,7 +138,7 @@ pub(crate) fn rr<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
         W::set(&mut vm.regs, op.dst, result);
     }
     vm.flags = flags;
-    op.next()
+    op.then(vm)
 }
 
 /// Register and immediate (already cut to the width).
@@ -149,33 +149,35 @@ pub(crate) fn ri<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
         W::set(&mut vm.regs, op.dst, result);
     }
     vm.flags = flags;
-    op.next()
+    op.then(vm)
 }
 
 /// Register and memory.
 pub(crate) fn rm<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op)).zx();
-    let (result, flags) = A::compute::<W>(W::get(&vm.regs, op.dst).zx(), b, vm.flags);
-    if A::WRITES {
-        W::set(&mut vm.regs, op.dst, result);
-    }
-    vm.flags = flags;
-    op.next()
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, b| {
+        let (result, flags) = A::compute::<W>(W::get(&vm.regs, op.dst).zx(), b.zx(), vm.flags);
+        if A::WRITES {
+            W::set(&mut vm.regs, op.dst, result);
+        }
+        vm.flags = flags;
+        op.then(vm)
+    })
 }
 
 /// Memory and a value.
 #[inline(always)]
 fn mem<A: Alu, W: Width>(vm: &mut Vm, op: &Op, b: u64) -> Next {
     let va = vm.address(op);
-    let a = load!(vm, op, W, va).zx();
-    let (result, flags) = A::compute::<W>(a, b, vm.flags);
-    if A::WRITES {
-        store!(vm, op, W, va, result);
+    with_load::<W, false>(vm, op, va, move |vm, op, a| {
+        let (result, flags) = A::compute::<W>(a.zx(), b, vm.flags);
+        if A::WRITES {
+            let va = vm.address(op);
+            return with_store::<W, false>(vm, op, va, result, move |vm| vm.flags = flags);
+        }
         vm.flags = flags;
-        return vm.stored(op);
-    }
-    vm.flags = flags;
-    op.next()
+        op.then(vm)
+    })
 }
 
 /// Memory and register.
@@ -241,15 +243,15 @@ pub(crate) fn unary_r<U: Unary, W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let (result, flags) = U::compute::<W>(W::get(&vm.regs, op.dst).zx(), vm.flags);
     W::set(&mut vm.regs, op.dst, result);
     vm.flags = flags;
-    op.next()
+    op.then(vm)
 }
 
 /// One memory operand.
 pub(crate) fn unary_m<U: Unary, W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let va = vm.address(op);
-    let a = load!(vm, op, W, va).zx();
-    let (result, flags) = U::compute::<W>(a, vm.flags);
-    store!(vm, op, W, va, result);
-    vm.flags = flags;
-    vm.stored(op)
+    with_load::<W, false>(vm, op, va, |vm, op, a| {
+        let (result, flags) = U::compute::<W>(a.zx(), vm.flags);
+        let va = vm.address(op);
+        with_store::<W, false>(vm, op, va, result, move |vm| vm.flags = flags)
+    })
 }

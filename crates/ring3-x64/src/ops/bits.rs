@@ -46,7 +46,7 @@ fn register<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, number: u64) -> Ne
     if CHANGE != KEEP {
         W::set(&mut vm.regs, op.dst, W::of(changed(value, bit, CHANGE)));
     }
-    op.next()
+    op.then(vm)
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 
 use crate::op::{Handler, Next, Op};
 use crate::ops::alu::{Alu, Cmp, Test};
-use crate::vm::{Vm, load};
+use crate::vm::{Vm, with_load};
 use crate::width::Width;
 
 /// Where the operands are.
@@ -77,20 +77,26 @@ fn ri<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
 }
 
 fn rm<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op));
-    let a = W::get(&vm.regs, op.dst);
-    finish::<C, W, CC>(vm, a, b)
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, b| {
+        let a = W::get(&vm.regs, op.dst);
+        finish::<C, W, CC>(vm, a, b)
+    })
 }
 
 fn mr<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
-    let a = load!(vm, op, W, vm.address(op));
-    let b = W::get(&vm.regs, op.src);
-    finish::<C, W, CC>(vm, a, b)
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, a| {
+        let b = W::get(&vm.regs, op.src);
+        finish::<C, W, CC>(vm, a, b)
+    })
 }
 
 fn mi<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op) -> Next {
-    let a = load!(vm, op, W, vm.address(op));
-    finish::<C, W, CC>(vm, a, W::of(op.imm))
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, a| {
+        finish::<C, W, CC>(vm, a, W::of(op.imm))
+    })
 }
 
 fn by_operands<C: Compare, W: Width, const CC: u8>(operands: Operands) -> Handler {

@@ -4,7 +4,7 @@ use crate::cpu::{RAX, RDX};
 use crate::exit::vector_number;
 use crate::flags::Flags;
 use crate::op::{Next, Op};
-use crate::vm::{Trap, Vm, load};
+use crate::vm::{Trap, Vm, with_load};
 use crate::width::{HIGH, Width};
 
 const LOW: u8 = RAX as u8;
@@ -29,16 +29,18 @@ pub(crate) fn imul_rr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let (a, b) = (W::get(&vm.regs, op.dst), W::get(&vm.regs, op.src).zx());
     let result = signed_product(vm, a, b);
     W::set(&mut vm.regs, op.dst, result);
-    op.next()
+    op.then(vm)
 }
 
 /// IMUL register, memory.
 pub(crate) fn imul_rm<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op)).zx();
-    let a = W::get(&vm.regs, op.dst);
-    let result = signed_product(vm, a, b);
-    W::set(&mut vm.regs, op.dst, result);
-    op.next()
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, b| {
+        let a = W::get(&vm.regs, op.dst);
+        let result = signed_product(vm, a, b.zx());
+        W::set(&mut vm.regs, op.dst, result);
+        op.then(vm)
+    })
 }
 
 /// IMUL register, register, immediate.
@@ -46,15 +48,17 @@ pub(crate) fn imul_rri<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let a = W::get(&vm.regs, op.src);
     let result = signed_product(vm, a, op.imm);
     W::set(&mut vm.regs, op.dst, result);
-    op.next()
+    op.then(vm)
 }
 
 /// IMUL register, memory, immediate.
 pub(crate) fn imul_rmi<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let a = load!(vm, op, W, vm.address(op));
-    let result = signed_product(vm, a, op.imm);
-    W::set(&mut vm.regs, op.dst, result);
-    op.next()
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, a| {
+        let result = signed_product(vm, a, op.imm);
+        W::set(&mut vm.regs, op.dst, result);
+        op.then(vm)
+    })
 }
 
 /// MUL and IMUL of the accumulator.
@@ -74,7 +78,7 @@ fn multiply<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, b: W) -> Next {
     W::set(&mut vm.regs, LOW, low);
     W::set(&mut vm.regs, upper::<W>(), W::of((wide >> W::BITS) as u64));
     vm.flags = Flags::with(low.sx(), overflow, overflow);
-    op.next()
+    op.then(vm)
 }
 
 /// MUL, IMUL register.
@@ -85,8 +89,8 @@ pub(crate) fn mul_r<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next 
 
 /// MUL, IMUL memory.
 pub(crate) fn mul_m<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op));
-    multiply::<W, SIGNED>(vm, op, b)
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, multiply::<W, SIGNED>)
 }
 
 /// DIV and IDIV. The flags, which are undefined afterwards, stay as they are.
@@ -103,7 +107,7 @@ fn divide<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, divisor: W) -> Nex
         Some((quotient, remainder)) => {
             W::set(&mut vm.regs, LOW, quotient);
             W::set(&mut vm.regs, upper::<W>(), remainder);
-            op.next()
+            op.then(vm)
         }
         None => vm.trap(op, Trap::Exception(vector_number::DIVIDE, 0)),
     }
@@ -164,6 +168,6 @@ pub(crate) fn div_r<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next 
 
 /// DIV, IDIV memory.
 pub(crate) fn div_m<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
-    let divisor = load!(vm, op, W, vm.address(op));
-    divide::<W, SIGNED>(vm, op, divisor)
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, divide::<W, SIGNED>)
 }

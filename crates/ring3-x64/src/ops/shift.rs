@@ -4,7 +4,7 @@
 use crate::cpu::RCX;
 use crate::flags::Flags;
 use crate::op::{Next, Op};
-use crate::vm::{Vm, load, store};
+use crate::vm::{Vm, with_load, with_store};
 use crate::width::Width;
 
 /// What an instruction computes; `count` is masked and not 0.
@@ -134,22 +134,22 @@ fn register<S: Shift, W: Width>(vm: &mut Vm, op: &Op, count: u32) -> Next {
         S::compute(a, count, &mut vm.flags)
     };
     W::set(&mut vm.regs, op.dst, result);
-    op.next()
+    op.then(vm)
 }
 
 #[inline(always)]
 fn memory<S: Shift, W: Width>(vm: &mut Vm, op: &Op, count: u32) -> Next {
     let va = vm.address(op);
-    let a = load!(vm, op, W, va);
-    let mut flags = vm.flags;
-    let result = if count == 0 {
-        a
-    } else {
-        S::compute(a, count, &mut flags)
-    };
-    store!(vm, op, W, va, result);
-    vm.flags = flags;
-    vm.stored(op)
+    with_load::<W, false>(vm, op, va, move |vm, op, a| {
+        let mut flags = vm.flags;
+        let result = if count == 0 {
+            a
+        } else {
+            S::compute(a, count, &mut flags)
+        };
+        let va = vm.address(op);
+        with_store::<W, false>(vm, op, va, result, move |vm| vm.flags = flags)
+    })
 }
 
 /// Register by a constant.

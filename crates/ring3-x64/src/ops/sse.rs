@@ -10,7 +10,7 @@ use crate::flags::Flags;
 use crate::op::{Next, Op};
 use crate::ops::slow::{Flow, load_sized, read_register, store_sized, write_register};
 use crate::vector::{Destination, MXCSR_MASK, Source, VectorContext, VectorOp};
-use crate::vm::{GP, Trap, UD, Vm, load, store};
+use crate::vm::{GP, Trap, UD, Vm, with_load, with_store};
 use crate::width::{FS_BASE, GS_BASE, Width, slot};
 
 /// An entry of a block's table of vector operations.
@@ -33,7 +33,7 @@ fn set_xmm(vm: &mut Vm, number: u8, value: u128) {
 pub(crate) fn mov_rr(vm: &mut Vm, op: &Op) -> Next {
     let value = xmm(vm, op.src);
     set_xmm(vm, op.dst, value);
-    op.next()
+    op.then(vm)
 }
 
 /// MOVUPS, MOVAPS and their kind: register, memory.
@@ -42,9 +42,10 @@ pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
     if ALIGNED && !va.is_multiple_of(16) {
         return vm.trap(op, GP);
     }
-    let value = load!(vm, op, u128, va);
-    set_xmm(vm, op.dst, value);
-    op.next()
+    with_load::<u128, false>(vm, op, va, |vm, op, value| {
+        set_xmm(vm, op.dst, value);
+        op.then(vm)
+    })
 }
 
 /// MOVUPS, MOVAPS and their kind: memory, register.
@@ -54,42 +55,43 @@ pub(crate) fn mov_mr<const ALIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
         return vm.trap(op, GP);
     }
     let value = xmm(vm, op.src);
-    store!(vm, op, u128, va, value);
-    vm.stored(op)
+    with_store::<u128, false>(vm, op, va, value, |_| {})
 }
 
 /// MOVD, MOVQ, MOVSS, MOVSD register, memory: the rest of the register becomes 0.
 pub(crate) fn mov_low_rm<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let value = load!(vm, op, W, vm.address(op)).zx();
-    set_xmm(vm, op.dst, u128::from(value));
-    op.next()
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, |vm, op, value| {
+        set_xmm(vm, op.dst, u128::from(value.zx()));
+        op.then(vm)
+    })
 }
 
 /// MOVD, MOVQ, MOVSS, MOVSD memory, register.
 pub(crate) fn mov_low_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let value = W::of(xmm(vm, op.src) as u64);
-    store!(vm, op, W, vm.address(op), value);
-    vm.stored(op)
+    let va = vm.address(op);
+    with_store::<W, false>(vm, op, va, value, |_| {})
 }
 
 /// MOVD, MOVQ to a general register.
 pub(crate) fn mov_low_to_gpr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let value = W::of(xmm(vm, op.src) as u64);
     W::set(&mut vm.regs, op.dst, value);
-    op.next()
+    op.then(vm)
 }
 
 /// MOVD, MOVQ from a general register.
 pub(crate) fn mov_low_from_gpr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let value = W::get(&vm.regs, op.src).zx();
     set_xmm(vm, op.dst, u128::from(value));
-    op.next()
+    op.then(vm)
 }
 
 /// XORPS and PXOR of a register with itself.
 pub(crate) fn zero(vm: &mut Vm, op: &Op) -> Next {
     set_xmm(vm, op.dst, 0);
-    op.next()
+    op.then(vm)
 }
 
 /// An operation on registers that touches neither MXCSR nor flags; `imm` is the index of its table entry.
@@ -109,8 +111,7 @@ pub(crate) fn plain_rm(vm: &mut Vm, op: &Op) -> Next {
     if !va.is_multiple_of(16) {
         return vm.trap(op, GP);
     }
-    let b = load!(vm, op, u128, va);
-    plain(vm, op, b)
+    with_load::<u128, false>(vm, op, va, plain)
 }
 
 #[inline(always)]
@@ -126,7 +127,7 @@ fn plain(vm: &mut Vm, op: &Op, b: u128) -> Next {
         let result = f(&mut context, a, b, op.extra);
         set_xmm(vm, op.dst, result);
     }
-    op.next()
+    op.then(vm)
 }
 
 /// Any operation of [`crate::vector`]; `imm` is the index of its table entry.

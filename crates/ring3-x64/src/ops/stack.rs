@@ -2,18 +2,14 @@
 
 use crate::cpu::{RBP, RSP};
 use crate::op::{Next, Op};
-use crate::vm::Vm;
+use crate::vm::{Vm, with_load, with_store};
 use crate::width::Width;
 
 /// Pushes; the handler's last act.
 #[inline(always)]
 fn push<W: Width>(vm: &mut Vm, op: &Op, value: W) -> Next {
     let rsp = vm.regs[RSP].wrapping_sub(W::SIZE as u64);
-    if let Err(fault) = vm.mem.store::<W>(rsp, value, vm.privilege) {
-        return vm.stack_fault(op, fault);
-    }
-    vm.regs[RSP] = rsp;
-    vm.stored(op)
+    with_store::<W, true>(vm, op, rsp, value, move |vm| vm.regs[RSP] = rsp)
 }
 
 /// PUSH register.
@@ -29,33 +25,27 @@ pub(crate) fn push_i<W: Width>(vm: &mut Vm, op: &Op) -> Next {
 
 /// PUSH memory.
 pub(crate) fn push_m<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let value = crate::vm::load!(vm, op, W, vm.address(op));
-    push::<W>(vm, op, value)
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, push::<W>)
 }
 
 /// POP register.
 pub(crate) fn pop_r<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let rsp = vm.regs[RSP];
-    match vm.mem.load::<W>(rsp, vm.privilege) {
-        Ok(value) => {
-            vm.regs[RSP] = rsp.wrapping_add(W::SIZE as u64);
-            // POP RSP: the value wins.
-            W::set(&mut vm.regs, op.dst, value);
-            op.next()
-        }
-        Err(fault) => vm.stack_fault(op, fault),
-    }
+    with_load::<W, true>(vm, op, rsp, |vm, op, value| {
+        vm.regs[RSP] = vm.regs[RSP].wrapping_add(W::SIZE as u64);
+        // POP RSP: the value wins.
+        W::set(&mut vm.regs, op.dst, value);
+        op.then(vm)
+    })
 }
 
 /// LEAVE.
 pub(crate) fn leave<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     let rbp = vm.regs[RBP];
-    match vm.mem.load::<W>(rbp, vm.privilege) {
-        Ok(value) => {
-            vm.regs[RSP] = rbp.wrapping_add(W::SIZE as u64);
-            W::set(&mut vm.regs, RBP as u8, value);
-            op.next()
-        }
-        Err(fault) => vm.stack_fault(op, fault),
-    }
+    with_load::<W, true>(vm, op, rbp, |vm, op, value| {
+        vm.regs[RSP] = vm.regs[RBP].wrapping_add(W::SIZE as u64);
+        W::set(&mut vm.regs, RBP as u8, value);
+        op.then(vm)
+    })
 }
