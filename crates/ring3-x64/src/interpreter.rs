@@ -23,6 +23,18 @@ pub struct Interpreter {
     jumps: Jumps,
     recorder: Recorder,
     instrument: Instrument,
+    /// RFLAGS as the last run left them, and what they were made from.
+    left: (u64, Flags),
+}
+
+/// Copies the general registers one by one. The last writers were stores of 8 bytes, and a processor waits when it has to
+/// load 16 bytes from two stores that are still on their way; a copy of the whole array would be such loads.
+#[inline(always)]
+fn copy_registers(to: &mut [u64], from: &[u64]) {
+    for (place, value) in to.iter_mut().zip(from).take(16) {
+        // SAFETY: `value` is a reference; volatile only so that neighbours are not read at once.
+        *place = unsafe { (&raw const *value).read_volatile() };
+    }
 }
 
 /// Translated code, and what it depends on.
@@ -31,6 +43,8 @@ struct Code {
     options: Options,
     /// How addresses were translated when the blocks of the present generation were confirmed.
     context: (Context, Option<Privilege>),
+    /// The registers that decided about `context` and [`Options::no_sse`]; see [`deciding`].
+    decided: [u64; 6],
     /// Blocks of another generation are looked up before they are entered.
     generation: u64,
     /// Frames of page tables that confirmed blocks were found through.
@@ -71,12 +85,14 @@ impl Interpreter {
                 cache: Cache::default(),
                 options: Options::default(),
                 context: (Context::default(), None),
+                decided: [u64::MAX; 6],
                 generation: 1,
                 tables: Vec::new(),
             },
             jumps: Jumps::new(),
             recorder: Recorder::default(),
             instrument: Instrument::default(),
+            left: (0, Flags::new(0)),
         }
     }
 
@@ -98,9 +114,14 @@ impl Interpreter {
 
 impl Engine for Interpreter {
     fn run(&mut self, cpu: &mut Cpu, mem: &mut Memory, until: u64) -> Exit {
+        let flags = if cpu.rflags == self.left.0 {
+            self.left.1
+        } else {
+            Flags::new(cpu.rflags)
+        };
         let mut vm = Vm {
             regs: [0; 32],
-            flags: Flags::new(cpu.rflags),
+            flags,
             budget: until.saturating_sub(cpu.icount),
             block: self.jumps.sentinel(),
             generation: self.code.generation,
@@ -113,19 +134,14 @@ impl Engine for Interpreter {
             cpu,
             recorder: &mut self.recorder,
         };
-        for (register, value) in vm.regs.iter_mut().zip(vm.cpu.gpr) {
-            *register = value;
-        }
+        copy_registers(&mut vm.regs, &vm.cpu.gpr);
         vm.load_bases();
         let exit = self.code.run(&mut vm);
-        let (regs, flags) = (vm.regs, all_flags(&vm));
-        let (rip, icount) = (vm.rip, vm.until - vm.budget);
-        for (place, value) in cpu.gpr.iter_mut().zip(regs) {
-            *place = value;
-        }
-        cpu.rflags = flags;
-        cpu.rip = rip;
-        cpu.icount = icount;
+        copy_registers(&mut vm.cpu.gpr, &vm.regs);
+        vm.cpu.rflags = all_flags(&vm);
+        vm.cpu.rip = vm.rip;
+        vm.cpu.icount = vm.until - vm.budget;
+        self.left = (vm.cpu.rflags, vm.flags);
         exit
     }
 
@@ -143,6 +159,14 @@ impl Engine for Interpreter {
             self.flush();
         }
     }
+}
+
+/// Everything that [`Cpu::context`], [`Cpu::privilege`] and [`unavailable`] look at.
+#[inline(always)]
+fn deciding(cpu: &Cpu) -> [u64; 6] {
+    let other = u64::from(cpu.cpl());
+    let ac = cpu.rflags & rflags::AC;
+    [cpu.cr0, cpu.cr3, cpu.cr4, cpu.efer, ac, other]
 }
 
 impl Code {
@@ -219,6 +243,11 @@ impl Code {
                 }
             }
         }
+        let deciding = deciding(vm.cpu);
+        if deciding == self.decided && vm.mem.context() == self.context.0 && !self.cache.crowded() {
+            return false;
+        }
+        self.decided = deciding;
         let context = (vm.cpu.context(), Some(vm.privilege));
         vm.mem.set_context(context.0);
         if self.context != context {
