@@ -236,7 +236,7 @@ impl Vm<'_> {
             // SAFETY: handlers return null, the first op of a block of the cache, or the op behind the one they
             // were given, which exists because the last op of a block always leaves it. Blocks live while ops execute.
             let op = unsafe { &*next };
-            next = (op.handler)(self, op);
+            next = (op.handler)(self, op, 0);
         }
     }
 }
@@ -283,11 +283,12 @@ pub(crate) fn with_load<T: Scalar, const STACK: bool>(
     vm: &mut Vm,
     op: &Op,
     va: u64,
-    rest: impl FnOnce(&mut Vm, &Op, T) -> Next,
+    held: u64,
+    rest: impl FnOnce(&mut Vm, &Op, T, u64) -> Next,
 ) -> Next {
     match vm.mem.try_load::<T>(va, vm.privilege) {
-        Some(value) => rest(vm, op, value),
-        None => load_slowly::<T, STACK>(vm, op, va, rest),
+        Some(value) => rest(vm, op, value, held),
+        None => load_slowly::<T, STACK>(vm, op, va, held, rest),
     }
 }
 
@@ -297,10 +298,11 @@ fn load_slowly<T: Scalar, const STACK: bool>(
     vm: &mut Vm,
     op: &Op,
     va: u64,
-    rest: impl FnOnce(&mut Vm, &Op, T) -> Next,
+    held: u64,
+    rest: impl FnOnce(&mut Vm, &Op, T, u64) -> Next,
 ) -> Next {
     match vm.mem.load::<T>(va, vm.privilege) {
-        Ok(value) => rest(vm, op, value),
+        Ok(value) => rest(vm, op, value, held),
         Err(fault) if STACK => vm.stack_fault(op, fault),
         Err(fault) => vm.fault(op, fault),
     }
@@ -313,13 +315,14 @@ pub(crate) fn with_store<T: Scalar, const STACK: bool>(
     op: &Op,
     va: u64,
     value: T,
+    held: u64,
     effects: impl FnOnce(&mut Vm),
 ) -> Next {
     if vm.mem.try_store::<T>(va, value, vm.privilege) {
         effects(vm);
-        return op.then(vm);
+        return op.then(vm, held);
     }
-    store_slowly::<T, STACK>(vm, op, va, value, effects)
+    store_slowly::<T, STACK>(vm, op, va, value, held, effects)
 }
 
 #[cold]
@@ -329,6 +332,7 @@ fn store_slowly<T: Scalar, const STACK: bool>(
     op: &Op,
     va: u64,
     value: T,
+    held: u64,
     effects: impl FnOnce(&mut Vm),
 ) -> Next {
     if let Err(fault) = vm.mem.store::<T>(va, value, vm.privilege) {
@@ -339,7 +343,10 @@ fn store_slowly<T: Scalar, const STACK: bool>(
         };
     }
     effects(vm);
-    vm.stored(op)
+    if vm.mem.code_written() {
+        return vm.leave_behind(op);
+    }
+    op.then(vm, held)
 }
 
 /// An access of `T` that fails the handler.

@@ -6,12 +6,12 @@ use crate::vm::{GP, Vm, reachable, with_load};
 use crate::width::slot;
 
 /// JMP to a known address; also what follows the last instruction of a block that was cut.
-pub(crate) fn jmp(vm: &mut Vm, _: &Op) -> Next {
+pub(crate) fn jmp(vm: &mut Vm, _: &Op, _: u64) -> Next {
     vm.follow::<0>()
 }
 
 /// Jcc.
-pub(crate) fn jcc<const CC: u8>(vm: &mut Vm, _: &Op) -> Next {
+pub(crate) fn jcc<const CC: u8>(vm: &mut Vm, _: &Op, _: u64) -> Next {
     if vm.flags.holds::<CC>() {
         vm.follow::<1>()
     } else {
@@ -20,7 +20,7 @@ pub(crate) fn jcc<const CC: u8>(vm: &mut Vm, _: &Op) -> Next {
 }
 
 /// JMP register.
-pub(crate) fn jmp_r(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn jmp_r(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let target = slot(&vm.regs, op.src);
     if !reachable(target) {
         return unreachable_target(vm, op);
@@ -29,9 +29,9 @@ pub(crate) fn jmp_r(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// JMP memory.
-pub(crate) fn jmp_m(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn jmp_m(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
-    with_load::<u64, false>(vm, op, va, |vm, op, target| {
+    with_load::<u64, false>(vm, op, va, held, |vm, op, target, _| {
         if !reachable(target) {
             return unreachable_target(vm, op);
         }
@@ -70,7 +70,7 @@ fn unreachable_target(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// CALL of a known address.
-pub(crate) fn call(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn call(vm: &mut Vm, op: &Op, _: u64) -> Next {
     if !push_return(vm, op) {
         let target = vm.block().links[0].target;
         return call_slowly(vm, op, target);
@@ -79,7 +79,7 @@ pub(crate) fn call(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// CALL register.
-pub(crate) fn call_r(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn call_r(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let target = slot(&vm.regs, op.src);
     if !reachable(target) {
         return unreachable_target(vm, op);
@@ -96,9 +96,9 @@ fn call_target(vm: &mut Vm, op: &Op, target: u64) -> Next {
 }
 
 /// CALL memory.
-pub(crate) fn call_m(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn call_m(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
-    with_load::<u64, false>(vm, op, va, |vm, op, target| {
+    with_load::<u64, false>(vm, op, va, held, |vm, op, target, _| {
         if !reachable(target) {
             return unreachable_target(vm, op);
         }
@@ -107,9 +107,9 @@ pub(crate) fn call_m(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// RET; `imm` is what RSP grows by, at least 8.
-pub(crate) fn ret(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn ret(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let rsp = vm.regs[RSP];
-    with_load::<u64, true>(vm, op, rsp, |vm, op, target| {
+    with_load::<u64, true>(vm, op, rsp, held, |vm, op, target, _| {
         if !reachable(target) {
             return unreachable_target(vm, op);
         }
@@ -119,7 +119,7 @@ pub(crate) fn ret(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// JRCXZ (`extra` 8) and JECXZ (`extra` 4).
-pub(crate) fn jcxz(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn jcxz(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let count = if op.extra == 4 {
         u64::from(vm.regs[RCX] as u32)
     } else {
@@ -133,7 +133,7 @@ pub(crate) fn jcxz(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// LOOP (`src` 0), LOOPE (1), LOOPNE (2); `extra` as for [`jcxz`].
-pub(crate) fn loop_(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn loop_(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let count = vm.regs[RCX].wrapping_sub(1);
     let count = if op.extra == 4 {
         u64::from(count as u32)

@@ -30,92 +30,92 @@ fn set_xmm(vm: &mut Vm, number: u8, value: u128) {
 }
 
 /// MOVAPS and its kind: register, register.
-pub(crate) fn mov_rr(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_rr(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = xmm(vm, op.src);
     set_xmm(vm, op.dst, value);
-    op.then(vm)
+    op.then(vm, held)
 }
 
 /// MOVUPS, MOVAPS and their kind: register, memory.
-pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if ALIGNED && !va.is_multiple_of(16) {
         return vm.trap(op, GP);
     }
-    with_load::<u128, false>(vm, op, va, |vm, op, value| {
+    with_load::<u128, false>(vm, op, va, held, |vm, op, value, held| {
         set_xmm(vm, op.dst, value);
-        op.then(vm)
+        op.then(vm, held)
     })
 }
 
 /// MOVUPS, MOVAPS and their kind: memory, register.
-pub(crate) fn mov_mr<const ALIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_mr<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if ALIGNED && !va.is_multiple_of(16) {
         return vm.trap(op, GP);
     }
     let value = xmm(vm, op.src);
-    with_store::<u128, false>(vm, op, va, value, |_| {})
+    with_store::<u128, false>(vm, op, va, value, held, |_| {})
 }
 
 /// MOVD, MOVQ, MOVSS, MOVSD register, memory: the rest of the register becomes 0.
-pub(crate) fn mov_low_rm<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_rm<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
-    with_load::<W, false>(vm, op, va, |vm, op, value| {
+    with_load::<W, false>(vm, op, va, held, |vm, op, value, held| {
         set_xmm(vm, op.dst, u128::from(value.zx()));
-        op.then(vm)
+        op.then(vm, held)
     })
 }
 
 /// MOVD, MOVQ, MOVSS, MOVSD memory, register.
-pub(crate) fn mov_low_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_mr<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = W::of(xmm(vm, op.src) as u64);
     let va = vm.address(op);
-    with_store::<W, false>(vm, op, va, value, |_| {})
+    with_store::<W, false>(vm, op, va, value, held, |_| {})
 }
 
 /// MOVD, MOVQ to a general register.
-pub(crate) fn mov_low_to_gpr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_to_gpr<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = W::of(xmm(vm, op.src) as u64);
     W::set(&mut vm.regs, op.dst, value);
-    op.then(vm)
+    op.then(vm, held)
 }
 
 /// MOVD, MOVQ from a general register.
-pub(crate) fn mov_low_from_gpr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_from_gpr<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = W::get(&vm.regs, op.src).zx();
     set_xmm(vm, op.dst, u128::from(value));
-    op.then(vm)
+    op.then(vm, held)
 }
 
 /// XORPS and PXOR of a register with itself.
-pub(crate) fn zero(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn zero(vm: &mut Vm, op: &Op, held: u64) -> Next {
     set_xmm(vm, op.dst, 0);
-    op.then(vm)
+    op.then(vm, held)
 }
 
 /// An operation on registers that touches neither MXCSR nor flags; `imm` is the index of its table entry.
-pub(crate) fn plain_rr(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn plain_rr(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let b = xmm(vm, op.src);
-    plain(vm, op, b)
+    plain(vm, op, b, held)
 }
 
 /// The same with nothing but the destination and an immediate.
-pub(crate) fn plain_r(vm: &mut Vm, op: &Op) -> Next {
-    plain(vm, op, 0)
+pub(crate) fn plain_r(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    plain(vm, op, 0, held)
 }
 
 /// The same with a second operand of 16 bytes in memory.
-pub(crate) fn plain_rm(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn plain_rm(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if !va.is_multiple_of(16) {
         return vm.trap(op, GP);
     }
-    with_load::<u128, false>(vm, op, va, plain)
+    with_load::<u128, false>(vm, op, va, held, plain)
 }
 
 #[inline(always)]
-fn plain(vm: &mut Vm, op: &Op, b: u128) -> Next {
+fn plain(vm: &mut Vm, op: &Op, b: u128, held: u64) -> Next {
     let a = xmm(vm, op.dst);
     let f = vm
         .block()
@@ -127,11 +127,11 @@ fn plain(vm: &mut Vm, op: &Op, b: u128) -> Next {
         let result = f(&mut context, a, b, op.extra);
         set_xmm(vm, op.dst, result);
     }
-    op.then(vm)
+    op.then(vm, held)
 }
 
 /// Any operation of [`crate::vector`]; `imm` is the index of its table entry.
-pub(crate) fn general(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn general(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let Some(Vector {
         op: vector,
         instruction,
