@@ -244,7 +244,11 @@ impl Code {
             }
         }
         let deciding = deciding(vm.cpu);
-        if deciding == self.decided && vm.mem.context() == self.context.0 && !self.cache.crowded() {
+        let different = deciding
+            .iter()
+            .zip(&self.decided)
+            .fold(0, |different, (now, then)| different | (now ^ then));
+        if different == 0 && vm.mem.context() == self.context.0 && !self.cache.crowded() {
             return false;
         }
         self.decided = deciding;
