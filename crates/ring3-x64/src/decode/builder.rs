@@ -34,6 +34,8 @@ struct Last {
     compare: Option<(bool, Form, usize, u8)>,
     /// A move between registers of 4 or 8 bytes.
     copy: Option<Copied>,
+    /// A move between XMM registers: to, from.
+    vector_copy: Option<(u8, u8)>,
     /// A bit for each register that has the value which the last op hands on.
     held: u32,
 }
@@ -176,6 +178,19 @@ impl Builder {
         } else {
             self.keeps(to);
         }
+    }
+
+    /// Notes that the present instruction is a move between XMM registers.
+    pub fn note_vector_copy(&mut self, to: u8, from: u8) {
+        self.last.vector_copy = Some((to, from));
+    }
+
+    /// [`Self::take_copy`] for XMM registers.
+    pub fn take_vector_copy(&mut self, to: u8) -> Option<u8> {
+        let (_, from) = self.before.vector_copy.filter(|copy| copy.0 == to)?;
+        self.parts.ops.pop();
+        self.notes.pop();
+        Some(from)
     }
 
     /// Takes back the move before the present instruction if that goes on to change its destination. Gives

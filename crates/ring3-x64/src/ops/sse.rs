@@ -9,6 +9,7 @@ use crate::exit::vector_number;
 use crate::flags::Flags;
 use crate::op::{Next, Op};
 use crate::ops::slow::{Flow, load_sized, read_register, store_sized, write_register};
+use crate::ops::wide::{Wide, from_u128, to_u128};
 use crate::vector::{Destination, MXCSR_MASK, Source, VectorContext, VectorOp};
 use crate::vm::{GP, Trap, UD, Vm, with_load, with_store};
 use crate::width::{FS_BASE, GS_BASE, Width, slot};
@@ -26,13 +27,36 @@ fn xmm(vm: &Vm, number: u8) -> u128 {
 
 #[inline(always)]
 fn set_xmm(vm: &mut Vm, number: u8, value: u128) {
-    vm.cpu.xmm[usize::from(number & 15)] = value;
+    set_wide(vm, number, from_u128(value));
+}
+
+/// A register as the host moves it.
+#[inline(always)]
+pub(crate) fn wide(vm: &Vm, number: u8) -> Wide {
+    let place: *const u128 = &raw const vm.cpu.xmm[usize::from(number & 15)];
+    // SAFETY: the place is that of a register; both types are 16 bytes, and all values are valid.
+    unsafe { place.cast::<Wide>().read_unaligned() }
+}
+
+/// Writes a register.
+#[inline(always)]
+pub(crate) fn set_wide(vm: &mut Vm, number: u8, value: Wide) {
+    let place: *mut u128 = &raw mut vm.cpu.xmm[usize::from(number & 15)];
+    // SAFETY: as in `wide`.
+    unsafe { place.cast::<Wide>().write_unaligned(value) }
+}
+
+/// #GP(0) for an address that is not a multiple of 16.
+#[cold]
+#[inline(never)]
+pub(crate) fn misaligned(vm: &mut Vm, op: &Op) -> Next {
+    vm.trap(op, GP)
 }
 
 /// MOVAPS and its kind: register, register.
 pub(crate) fn mov_rr(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let value = xmm(vm, op.src);
-    set_xmm(vm, op.dst, value);
+    let value = wide(vm, op.src);
+    set_wide(vm, op.dst, value);
     op.then(vm, held)
 }
 
@@ -40,7 +64,7 @@ pub(crate) fn mov_rr(vm: &mut Vm, op: &Op, held: u64) -> Next {
 pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if ALIGNED && !va.is_multiple_of(16) {
-        return vm.trap(op, GP);
+        return misaligned(vm, op);
     }
     with_load::<u128, false>(vm, op, va, held, |vm, op, value, held| {
         set_xmm(vm, op.dst, value);
@@ -52,9 +76,9 @@ pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Ne
 pub(crate) fn mov_mr<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if ALIGNED && !va.is_multiple_of(16) {
-        return vm.trap(op, GP);
+        return misaligned(vm, op);
     }
-    let value = xmm(vm, op.src);
+    let value = to_u128(wide(vm, op.src));
     with_store::<u128, false>(vm, op, va, value, held, |_| {})
 }
 
@@ -109,7 +133,7 @@ pub(crate) fn plain_r(vm: &mut Vm, op: &Op, held: u64) -> Next {
 pub(crate) fn plain_rm(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if !va.is_multiple_of(16) {
-        return vm.trap(op, GP);
+        return misaligned(vm, op);
     }
     with_load::<u128, false>(vm, op, va, held, plain)
 }
