@@ -20,6 +20,8 @@ pub(crate) const FIRST: u8 = 1;
 pub(crate) const SECOND: u8 = 2;
 /// `FROM` of a handler: both are.
 pub(crate) const BOTH: u8 = 3;
+/// Added to the `FROM` of a handler: its memory operand has no index.
+pub(crate) const FLAT: u8 = 4;
 
 /// Bit of [`Op::marks`]: the memory operand is relative to SS.
 pub(crate) const STACK: u8 = 1;

@@ -6,9 +6,9 @@ use crate::block::{Block, Jumps, Link};
 use crate::cpu::Cpu;
 use crate::exit::{Exit, vector_number};
 use crate::flags::Flags;
-use crate::op::{Next, Op, STACK};
+use crate::op::{FLAT, Next, Op, STACK};
 use crate::record::Recorder;
-use crate::width::{FS_BASE, GS_BASE, Registers, slot};
+use crate::width::{FS_BASE, GS_BASE, Registers, operand, slot};
 
 /// Why the loop over ops was left.
 pub(crate) enum Stop {
@@ -81,6 +81,17 @@ impl Vm<'_> {
         slot(&self.regs, op.base)
             .wrapping_add(slot(&self.regs, op.index).wrapping_shl(u32::from(op.scale)))
             .wrapping_add(op.disp)
+    }
+
+    /// The same for an op whose handler has `FROM`: `BASE` is the operand that the base is, 0 for none.
+    #[inline(always)]
+    pub fn address_from<const FROM: u8, const BASE: u8>(&self, op: &Op, held: u64) -> u64 {
+        let base = operand::<u64, FROM, BASE>(&self.regs, op.base, held).wrapping_add(op.disp);
+        if FROM & FLAT != 0 {
+            base
+        } else {
+            base.wrapping_add(slot(&self.regs, op.index).wrapping_shl(u32::from(op.scale)))
+        }
     }
 
     /// Address of the instruction that an op belongs to.

@@ -4,7 +4,7 @@ use iced_x86::{Instruction, InstructionInfoFactory, OpAccess, OpKind, Register};
 
 use super::{Options, Then};
 use crate::block::{Parts, SlowOp};
-use crate::op::{FIRST, Handler, Op, SECOND, STACK};
+use crate::op::{FIRST, FLAT, Handler, Op, SECOND, STACK};
 use crate::ops::fused;
 pub(super) use crate::ops::fused::Operands as Form;
 use crate::ops::slow::{Slow, register_number};
@@ -409,6 +409,11 @@ impl Builder {
     }
 }
 
+/// [`FLAT`] if the memory operand of an op has no index.
+pub(super) fn flat(op: &Op) -> u8 {
+    if op.index == ZERO { FLAT } else { 0 }
+}
+
 /// The bit of a register in a set; none for a slot or a number that is no register.
 fn bit(register: u8) -> u32 {
     if register < 16 { 1 << register } else { 0 }
@@ -530,6 +535,24 @@ macro_rules! by_width_from {
     }};
 }
 
+/// The same where `FROM` is one of a list: `by_width_of!(size, from, W, F, [0 4] => path::<W, F>)`. Others count as 0.
+macro_rules! by_width_of {
+    ($size:expr, $from:expr, $w:ident, $f:ident, [$($number:literal)*] => $handler:expr) => {
+        by_width!($size, $w => match $from {
+            $($number => {
+                const $f: u8 = $number;
+                let handler: $crate::op::Handler = $handler;
+                handler
+            })*
+            _ => {
+                const $f: u8 = 0;
+                let handler: $crate::op::Handler = $handler;
+                handler
+            }
+        })
+    };
+}
+
 /// The handler for a condition code: `by_condition!(cc, CC => path::<CC>)`.
 macro_rules! by_condition {
     ($cc:expr, $c:ident => $handler:expr) => {
@@ -551,4 +574,4 @@ macro_rules! by_condition {
     };
 }
 
-pub(super) use {by_condition, by_width, by_width_from};
+pub(super) use {by_condition, by_width, by_width_from, by_width_of};

@@ -3,7 +3,9 @@
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::Then;
-use super::builder::{Builder, Form, NONE, Note, by_width, by_width_from, cut_to, form, general};
+use super::builder::{
+    Builder, Form, NONE, Note, by_width, by_width_from, by_width_of, cut_to, flat, form, general,
+};
 use super::integer::operand_size;
 use crate::cpu::{RAX, RDX};
 use crate::op::{FIRST, Handler, SLOTS};
@@ -44,16 +46,17 @@ pub(super) fn mov(b: &mut Builder, i: &Instruction) -> Then {
     b.address(&mut op, i);
     let from = match form {
         Form::Rr => b.from(src, NONE),
-        Form::Rm => b.from(op.base, NONE),
-        Form::Mr => b.from(NONE, src),
-        _ => SLOTS,
+        Form::Rm => b.from(op.base, NONE) | flat(&op),
+        Form::Mr => b.from(NONE, src) | flat(&op),
+        Form::Mi => flat(&op),
+        Form::Ri => SLOTS,
     };
     op.handler = match form {
         Form::Rr => by_width_from!(size, from, W, F => moves::mov_rr::<W, F>),
         Form::Ri => by_width!(size, W => moves::mov_ri::<W>),
-        Form::Rm => by_width_from!(size, from, W, F => moves::mov_rm::<W, F>),
-        Form::Mr => by_width_from!(size, from, W, F => moves::mov_mr::<W, F>),
-        Form::Mi => by_width!(size, W => moves::mov_mi::<W>),
+        Form::Rm => by_width_of!(size, from, W, F, [1 4 5] => moves::mov_rm::<W, F>),
+        Form::Mr => by_width_of!(size, from, W, F, [2 4 6] => moves::mov_mr::<W, F>),
+        Form::Mi => by_width_of!(size, from, W, F, [4] => moves::mov_mi::<W, F>),
     };
     let mut note = Note::default();
     match form {

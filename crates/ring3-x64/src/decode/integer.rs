@@ -3,10 +3,13 @@
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::Then;
-use super::builder::{Builder, Form, NONE, Note, by_width, by_width_from, cut_to, form, general};
+use super::builder::{
+    Builder, Form, NONE, Note, by_width, by_width_from, by_width_of, cut_to, flat, form, general,
+};
 use crate::op::{Handler, SLOTS};
 use crate::ops::alu::{self, Alu, Unary};
 use crate::ops::bits;
+use crate::ops::moves;
 use crate::ops::muldiv;
 use crate::ops::shift::{self, Shift};
 use crate::ops::slow::size_of_operand;
@@ -39,43 +42,7 @@ pub(super) fn alu<A: Alu>(b: &mut Builder, i: &Instruction) -> Then {
         note.sets = !A::READS;
     }
     let wide = size >= 4;
-    let mut op;
-    let from;
-    if form == Form::Rr && src == first && A::CLEARS {
-        from = SLOTS;
-        op = b.op(by_width!(size, W => alu::zero::<W, true>));
-        note.quiet = Some(by_width!(size, W => alu::zero::<W, false>));
-        b.keeps(dst);
-    } else {
-        from = match form {
-            Form::Rr => b.from(first, src),
-            Form::Ri | Form::Rm => b.from(first, NONE),
-            Form::Mr => b.from(NONE, src),
-            Form::Mi => SLOTS,
-        };
-        op = b.op(match form {
-            Form::Rr => by_width_from!(size, from, W, F => alu::rr::<A, W, F, true>),
-            Form::Ri => by_width_from!(size, from, W, F => alu::ri::<A, W, F, true>),
-            Form::Rm => by_width!(size, W => alu::rm::<A, W, true>),
-            Form::Mr => by_width_from!(size, from, W, F => alu::mr::<A, W, F>),
-            Form::Mi => by_width!(size, W => alu::mi::<A, W>),
-        });
-        if A::WRITES {
-            note.quiet = match form {
-                Form::Rr => Some(by_width_from!(size, from, W, F => alu::rr::<A, W, F, false>)),
-                Form::Ri => Some(by_width_from!(size, from, W, F => alu::ri::<A, W, F, false>)),
-                Form::Rm => Some(by_width!(size, W => alu::rm::<A, W, false>)),
-                _ => None,
-            };
-        }
-        if !A::WRITES || matches!(form, Form::Mr | Form::Mi) {
-            b.keeps(NONE);
-        } else if wide {
-            b.hands_on(dst);
-        } else {
-            b.keeps(dst);
-        }
-    }
+    let mut op = b.op(moves::nop);
     op.dst = dst;
     op.src = src;
     op.base = first;
@@ -83,8 +50,48 @@ pub(super) fn alu<A: Alu>(b: &mut Builder, i: &Instruction) -> Then {
         op.imm = cut_to(i.immediate(1), size);
     }
     b.address(&mut op, i);
+    let from = if !wide {
+        SLOTS
+    } else {
+        match form {
+            Form::Rr => b.from(first, src),
+            Form::Ri | Form::Rm => b.from(first, NONE),
+            Form::Mr => b.from(NONE, src),
+            Form::Mi => SLOTS,
+        }
+    } | match form {
+        Form::Rr | Form::Ri => 0,
+        Form::Rm | Form::Mr | Form::Mi => flat(&op),
+    };
+    if form == Form::Rr && src == first && A::CLEARS {
+        op.handler = by_width!(size, W => alu::zero::<W, true>);
+        note.quiet = Some(by_width!(size, W => alu::zero::<W, false>));
+        b.keeps(dst);
+        return b.more_noted(op, note);
+    }
+    op.handler = match form {
+        Form::Rr => by_width_from!(size, from, W, F => alu::rr::<A, W, F, true>),
+        Form::Ri => by_width_of!(size, from, W, F, [1] => alu::ri::<A, W, F, true>),
+        Form::Rm => by_width_of!(size, from, W, F, [1 4 5] => alu::rm::<A, W, F, true>),
+        Form::Mr => by_width_of!(size, from, W, F, [2 4 6] => alu::mr::<A, W, F>),
+        Form::Mi => by_width_of!(size, from, W, F, [4] => alu::mi::<A, W, F>),
+    };
+    if A::WRITES {
+        note.quiet = match form {
+            Form::Rr => Some(by_width_from!(size, from, W, F => alu::rr::<A, W, F, false>)),
+            Form::Ri => Some(by_width_of!(size, from, W, F, [1] => alu::ri::<A, W, F, false>)),
+            Form::Rm => Some(by_width_of!(size, from, W, F, [1 4 5] => alu::rm::<A, W, F, false>)),
+            _ => None,
+        };
+    }
+    if !A::WRITES || matches!(form, Form::Mr | Form::Mi) {
+        b.keeps(NONE);
+    } else if wide {
+        b.hands_on(dst);
+    } else {
+        b.keeps(dst);
+    }
     if matches!(i.mnemonic(), Mnemonic::Cmp | Mnemonic::Test) {
-        let from = if wide { from } else { SLOTS };
         b.note_compare(i.mnemonic() == Mnemonic::Cmp, form, size, from);
     }
     b.more_noted(op, note)

@@ -195,22 +195,26 @@ pub(crate) fn zero<W: Width, const FLAGS: bool>(vm: &mut Vm, op: &Op, held: u64)
 }
 
 /// Register and memory.
-pub(crate) fn rm<A: Alu, W: Width, const FLAGS: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let va = vm.address(op);
+pub(crate) fn rm<A: Alu, W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let va = vm.address_from::<FROM, 0>(op, held);
     with_load::<W, false>(vm, op, va, held, |vm, op, b, held| {
-        let a = W::get(&vm.regs, op.dst).zx();
+        let a = operand::<W, FROM, FIRST>(&vm.regs, op.dst, held).zx();
         finish::<A, W, FLAGS>(vm, op, a, b.zx(), held)
     })
 }
 
 /// Memory and a value.
 #[inline(always)]
-fn mem<A: Alu, W: Width>(vm: &mut Vm, op: &Op, b: u64, held: u64) -> Next {
-    let va = vm.address(op);
+fn mem<A: Alu, W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, b: u64, held: u64) -> Next {
+    let va = vm.address_from::<FROM, 0>(op, held);
     with_load::<W, false>(vm, op, va, held, move |vm, op, a, held| {
         let (result, flags) = A::compute::<W>(a.zx(), b, vm.flags);
         if A::WRITES {
-            let va = vm.address(op);
+            let va = vm.address_from::<FROM, 0>(op, held);
             return with_store::<W, false>(vm, op, va, result, held, move |vm| vm.flags = flags);
         }
         vm.flags = flags;
@@ -221,12 +225,12 @@ fn mem<A: Alu, W: Width>(vm: &mut Vm, op: &Op, b: u64, held: u64) -> Next {
 /// Memory and register.
 pub(crate) fn mr<A: Alu, W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let b = operand::<W, FROM, SECOND>(&vm.regs, op.src, held).zx();
-    mem::<A, W>(vm, op, b, held)
+    mem::<A, W, FROM>(vm, op, b, held)
 }
 
 /// Memory and immediate.
-pub(crate) fn mi<A: Alu, W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    mem::<A, W>(vm, op, op.imm, held)
+pub(crate) fn mi<A: Alu, W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    mem::<A, W, FROM>(vm, op, op.imm, held)
 }
 
 /// What an instruction computes from one operand.

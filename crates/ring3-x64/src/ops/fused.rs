@@ -1,10 +1,13 @@
 //! CMP or TEST and the conditional jump behind it, as one op that counts as two instructions. The condition comes
 //! straight from the operands; the flags are set all the same.
 
-use crate::op::{BOTH, FIRST, Handler, Next, Op, SECOND, SLOTS};
+use crate::op::{BOTH, FIRST, FLAT, Handler, Next, Op, SECOND, SLOTS};
 use crate::ops::alu::{Alu, Cmp, Test};
 use crate::vm::{Vm, with_load};
 use crate::width::{Width, operand};
+
+const FIRST_FLAT: u8 = FIRST | FLAT;
+const SECOND_FLAT: u8 = SECOND | FLAT;
 
 /// Where the operands are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,7 +81,7 @@ fn ri<C: Compare, W: Width, const CC: u8, const FROM: u8>(vm: &mut Vm, op: &Op, 
 }
 
 fn rm<C: Compare, W: Width, const CC: u8, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let va = vm.address(op);
+    let va = vm.address_from::<FROM, 0>(op, held);
     with_load::<W, false>(vm, op, va, held, |vm, op, b, held| {
         let a = operand::<W, FROM, FIRST>(&vm.regs, op.dst, held);
         finish::<C, W, CC>(vm, a, b)
@@ -86,15 +89,15 @@ fn rm<C: Compare, W: Width, const CC: u8, const FROM: u8>(vm: &mut Vm, op: &Op, 
 }
 
 fn mr<C: Compare, W: Width, const CC: u8, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let va = vm.address(op);
+    let va = vm.address_from::<FROM, 0>(op, held);
     with_load::<W, false>(vm, op, va, held, |vm, op, a, held| {
         let b = operand::<W, FROM, SECOND>(&vm.regs, op.src, held);
         finish::<C, W, CC>(vm, a, b)
     })
 }
 
-fn mi<C: Compare, W: Width, const CC: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let va = vm.address(op);
+fn mi<C: Compare, W: Width, const CC: u8, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address_from::<FROM, 0>(op, held);
     with_load::<W, false>(vm, op, va, held, |vm, op, a, _| {
         finish::<C, W, CC>(vm, a, W::of(op.imm))
     })
@@ -108,11 +111,16 @@ fn by_operands<C: Compare, W: Width, const CC: u8>(operands: Operands, from: u8)
         (Operands::Rr, _) => rr::<C, W, CC, SLOTS>,
         (Operands::Ri, FIRST | BOTH) => ri::<C, W, CC, FIRST>,
         (Operands::Ri, _) => ri::<C, W, CC, SLOTS>,
-        (Operands::Rm, FIRST | BOTH) => rm::<C, W, CC, FIRST>,
+        (Operands::Rm, FIRST) => rm::<C, W, CC, FIRST>,
+        (Operands::Rm, FLAT) => rm::<C, W, CC, FLAT>,
+        (Operands::Rm, FIRST_FLAT) => rm::<C, W, CC, FIRST_FLAT>,
         (Operands::Rm, _) => rm::<C, W, CC, SLOTS>,
-        (Operands::Mr, SECOND | BOTH) => mr::<C, W, CC, SECOND>,
+        (Operands::Mr, SECOND) => mr::<C, W, CC, SECOND>,
+        (Operands::Mr, FLAT) => mr::<C, W, CC, FLAT>,
+        (Operands::Mr, SECOND_FLAT) => mr::<C, W, CC, SECOND_FLAT>,
         (Operands::Mr, _) => mr::<C, W, CC, SLOTS>,
-        (Operands::Mi, _) => mi::<C, W, CC>,
+        (Operands::Mi, FLAT) => mi::<C, W, CC, FLAT>,
+        (Operands::Mi, _) => mi::<C, W, CC, SLOTS>,
     }
 }
 

@@ -18,17 +18,9 @@ pub(crate) fn mov_ri<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     op.then(vm, held)
 }
 
-/// The address of a memory operand whose base may be the value handed on.
-#[inline(always)]
-fn address<const FROM: u8>(vm: &Vm, op: &Op, held: u64) -> u64 {
-    operand::<u64, FROM, FIRST>(&vm.regs, op.base, held)
-        .wrapping_add(slot(&vm.regs, op.index).wrapping_shl(u32::from(op.scale)))
-        .wrapping_add(op.disp)
-}
-
 /// MOV register, memory.
 pub(crate) fn mov_rm<W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let va = address::<FROM>(vm, op, held);
+    let va = vm.address_from::<FROM, FIRST>(op, held);
     with_load::<W, false>(vm, op, va, held, |vm, op, value, held| {
         let held = put(&mut vm.regs, op.dst, value, held);
         op.then(vm, held)
@@ -38,13 +30,13 @@ pub(crate) fn mov_rm<W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) 
 /// MOV memory, register.
 pub(crate) fn mov_mr<W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = operand::<W, FROM, SECOND>(&vm.regs, op.src, held);
-    let va = vm.address(op);
+    let va = vm.address_from::<FROM, 0>(op, held);
     with_store::<W, false>(vm, op, va, value, held, |_| {})
 }
 
 /// MOV memory, immediate.
-pub(crate) fn mov_mi<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
-    let (va, value) = (vm.address(op), W::of(op.imm));
+pub(crate) fn mov_mi<W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let (va, value) = (vm.address_from::<FROM, 0>(op, held), W::of(op.imm));
     with_store::<W, false>(vm, op, va, value, held, |_| {})
 }
 
