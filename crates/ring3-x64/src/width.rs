@@ -44,6 +44,27 @@ pub(crate) trait Width: Scalar {
     fn set(regs: &mut Registers, number: u8, value: Self);
 }
 
+/// An operand in register `number`, or the value handed on if `FROM` has the bit `WHICH`; see [`crate::op::Handler`].
+#[inline(always)]
+pub(crate) fn operand<W: Width, const FROM: u8, const WHICH: u8>(
+    regs: &Registers,
+    number: u8,
+    held: u64,
+) -> W {
+    if FROM & WHICH != 0 {
+        W::of(held)
+    } else {
+        W::get(regs, number)
+    }
+}
+
+/// Writes a register and gives the value to hand on: that of the whole register where the width decides it.
+#[inline(always)]
+pub(crate) fn put<W: Width>(regs: &mut Registers, number: u8, value: W, held: u64) -> u64 {
+    W::set(regs, number, value);
+    if W::BITS >= 32 { value.zx() } else { held }
+}
+
 impl Width for u8 {
     const BITS: u32 = 8;
 

@@ -25,7 +25,7 @@ pub(crate) enum Flow {
 pub(crate) type Slow = fn(&mut Vm, &Op, &Instruction) -> Result<Flow, Trap>;
 
 /// Executes the instruction with number `imm` in the block's table.
-pub(crate) fn run(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn run(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let Some(slow) = vm.block().slow.get(op.imm as usize) else {
         return vm.leave_behind(op);
     };

@@ -31,7 +31,7 @@ const CHUNK: u64 = 16;
 
 /// One string instruction, repeated or not. `src` is the slot of the source's segment base, `dst` is 4 for 32-bit
 /// addresses. A repeated one is the last instruction of its block.
-pub(crate) fn string<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn string<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let repeat = op.extra != 0;
     let mask = if op.dst == 4 { 0xffff_ffff } else { u64::MAX };
     if !repeat {
