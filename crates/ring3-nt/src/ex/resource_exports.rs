@@ -30,6 +30,7 @@ fn in_region(cx: &mut Machine, acquisition: Kont) -> u64 {
 }
 
 fn enter(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<Flow, Fault> {
+    cx.memory.get(at, ERESOURCE::Flag)?;
     region(cx, -1)?;
     Ok(match resource::acquire(cx, at, mode, true)? {
         Flow::Become(acquisition) => Flow::Become(in_region(acquisition)),
@@ -85,6 +86,17 @@ impl Resources {
         Wait: bool,
     ) -> Result<Flow, Fault> {
         resource::acquire(cx, Resource, Mode::Exclusive, Wait)
+    }
+
+    /// Acquires a resource alone if that needs no wait.
+    #[page("")]
+    #[irql(..=APC_LEVEL)]
+    #[returns(bool)]
+    fn ExTryToAcquireResourceExclusiveLite(
+        cx: &mut Machine,
+        Resource: Gva<ERESOURCE>,
+    ) -> Result<Flow, Fault> {
+        resource::acquire(cx, Resource, Mode::Exclusive, false)
     }
 
     /// Acquires a resource with others; FALSE if it would have to wait and Wait is FALSE.

@@ -7,22 +7,43 @@ use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Flow, Until};
 use crate::layout::{DEVICE_OBJECT, IO_STACK_LOCATION, IRP};
+use crate::locks::{Kind, Mode};
 use crate::machine::finding::Severity;
+use crate::mm::space::{self, Region};
+
+/// The word of the system-wide cancel lock: 0 free, 1 held.
+fn cancel_lock(cx: &mut Machine) -> Gva<u64> {
+    if cx.io.cancel_lock.is_null()
+        && let Some(page) = cx.allocate_pages(Region::Objects, 1, space::data())
+    {
+        cx.io.cancel_lock = page.cast();
+    }
+    cx.io.cancel_lock
+}
 
 /// Takes the system-wide cancel lock; the processor is at DISPATCH_LEVEL already.
 #[resumable]
-fn acquire_cancel_lock(cx: &mut Machine) {
-    let processor = cx.current as u64;
-    if cx.io.cancel_lock == Some(processor) {
-        let text = "the cancel spin lock is acquired by the processor that holds it: a deadlock";
-        cx.report("lock/recursive-cancel-lock", Severity::Error, text);
+fn acquire_cancel_lock(cx: &mut Machine) -> Result<(), Fault> {
+    let lock: Gva<u64> = cancel_lock(cx);
+    let held: bool = cx.memory.read(lock)? != 0;
+    cx.lock_wanted(Kind::CancelSpinLock, lock.raw(), Mode::Exclusive, held);
+    while cx.memory.read(lock)? != 0 {
+        spin!(Until::Zero(lock));
     }
-    while cx.io.cancel_lock.is_some() {
-        // The lock word is not in guest memory: look again a microsecond later.
-        spin!(Until::Time(cx.clock.now() + 10));
+    cx.memory.write(lock, 1)?;
+    cx.lock_taken(Kind::CancelSpinLock, lock.raw(), Mode::Exclusive);
+    Ok(())
+}
+
+/// Gives the cancel lock back; whether anybody had it.
+fn free_cancel_lock(cx: &mut Machine) -> bool {
+    let lock = cx.io.cancel_lock;
+    let held = !lock.is_null() && cx.memory.read(lock).unwrap_or(0) != 0;
+    if held {
+        cx.lock_released(lock.raw());
+        let _ = cx.memory.write(lock, 0);
     }
-    let holder = cx.current as u64;
-    cx.io.cancel_lock = Some(holder);
+    held
 }
 
 /// Cancels an IRP: 1 if its cancel routine was called.
@@ -35,7 +56,7 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     cx.memory.set(irp, IRP::Cancel, 1)?;
     let routine: u64 = cx.memory.get(irp, IRP::CancelRoutine)?.raw();
     if routine == 0 {
-        cx.io.cancel_lock = None;
+        free_cancel_lock(cx);
         cx.set_irql(level);
         return Ok(Flow::Return(0));
     }
@@ -54,7 +75,7 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     if cx.irql() != level {
         let text = "a cancel routine returned without IoReleaseCancelSpinLock(Irp->CancelIrql)";
         cx.report("irp/cancel-lock-held", Severity::Error, text);
-        cx.io.cancel_lock = None;
+        free_cancel_lock(cx);
         cx.set_irql(level);
     }
     Ok(Flow::Return(1))
@@ -62,7 +83,7 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
 
 /// The cancel lock is given back and the IRQL lowered.
 pub fn release_cancel_lock(cx: &mut Machine, level: u8) {
-    if cx.io.cancel_lock.take().is_none() {
+    if !free_cancel_lock(cx) {
         cx.report(
             "lock/cancel-lock-not-held",
             Severity::Error,

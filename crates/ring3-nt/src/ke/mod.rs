@@ -5,6 +5,7 @@ pub mod dpc;
 pub mod dpc_exports;
 pub mod event;
 pub mod level;
+pub mod queued_spin_lock;
 pub mod scheduler;
 pub mod semaphore;
 pub mod shared_data;
@@ -17,6 +18,4 @@ pub mod waiting;
 pub struct State {
     /// Set timers.
     pub timers: timer::Timers,
-    /// Held spin locks and the processors that hold them.
-    pub lock_owners: std::collections::BTreeMap<u64, u64>,
 }
