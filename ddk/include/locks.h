@@ -12,12 +12,29 @@ NTKERNELAPI LOGICAL ExTryAcquireSpinLockSharedAtDpcLevel(PEX_SPIN_LOCK SpinLock)
 NTKERNELAPI VOID KeAcquireGuardedMutexUnsafe(PKGUARDED_MUTEX FastMutex);
 NTKERNELAPI VOID KeReleaseGuardedMutexUnsafe(PKGUARDED_MUTEX FastMutex);
 
+/* Spin locks of the system. */
+typedef enum _KSPIN_LOCK_QUEUE_NUMBER {
+    LockQueueVacbLock = 4,
+    LockQueueMasterLock = 5,
+    LockQueueIoCancelLock = 7,
+    LockQueueIoVpbLock = 9,
+    LockQueueIoDatabaseLock = 10,
+    LockQueueIoCompletionLock = 11,
+    LockQueueNtfsStructLock = 12,
+    LockQueueAfdWorkQueueLock = 13,
+    LockQueueBcbLock = 14
+} KSPIN_LOCK_QUEUE_NUMBER;
+NTKERNELAPI KIRQL KeAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number);
+NTKERNELAPI VOID KeReleaseQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number, KIRQL OldIrql);
+NTKERNELAPI LOGICAL KeTryToAcquireQueuedSpinLock(KSPIN_LOCK_QUEUE_NUMBER Number, PKIRQL OldIrql);
+NTKERNELAPI VOID IoAcquireVpbSpinLock(PKIRQL Irql);
+NTKERNELAPI VOID IoReleaseVpbSpinLock(KIRQL Irql);
+
 /* Executive resources. */
 #define FLAG_OWNER_POINTER_IS_THREAD 0x1
 NTKERNELAPI VOID ExSetResourceOwnerPointer(PERESOURCE Resource, PVOID OwnerPointer);
 NTKERNELAPI VOID ExSetResourceOwnerPointerEx(PERESOURCE Resource, PVOID OwnerPointer, ULONG Flags);
 NTKERNELAPI VOID ExDisableResourceBoostLite(PERESOURCE Resource);
-NTKERNELAPI BOOLEAN ExTryToAcquireResourceExclusiveLite(PERESOURCE Resource);
 #define ExIsResourceAcquiredLite ExIsResourceAcquiredSharedLite
 
 /* Push locks. */

@@ -46,6 +46,7 @@ const GROUPS: &[Group] = &[
     crate::ke::queued_spin_lock::QueuedSpinLocks::EXPORTS,
     crate::ke::semaphore::Semaphores::EXPORTS,
     crate::ke::spin_lock::SpinLocks::EXPORTS,
+    crate::ke::system_spin_lock::SystemSpinLocks::EXPORTS,
     crate::ke::waiting::Waiting::EXPORTS,
     crate::mm::mdl::Mdls::EXPORTS,
     crate::mm::physical::PhysicalMemory::EXPORTS,

@@ -233,43 +233,6 @@ impl PushLocks {
         release(cx, PushLock, Some(Mode::Shared))
     }
 
-    /// Releases a push lock, whichever way it is held.
-    #[page("")]
-    #[irql(..=APC_LEVEL)]
-    #[returns(())]
-    fn ExReleasePushLockEx(
-        cx: &mut Machine,
-        PushLock: Gva<EX_PUSH_LOCK>,
-        Flags: u32,
-    ) -> Result<Flow, Fault> {
-        let _ = Flags;
-        release(cx, PushLock, None)
-    }
-
-    /// Acquires a push lock alone if that needs no wait.
-    #[page("")]
-    #[irql(..=APC_LEVEL)]
-    fn ExTryAcquirePushLockExclusiveEx(
-        cx: &mut Machine,
-        PushLock: Gva<EX_PUSH_LOCK>,
-        Flags: u32,
-    ) -> Result<bool, Fault> {
-        let _ = Flags;
-        try_acquire(cx, PushLock, true)
-    }
-
-    /// Acquires a push lock together with others if that needs no wait.
-    #[page("")]
-    #[irql(..=APC_LEVEL)]
-    fn ExTryAcquirePushLockSharedEx(
-        cx: &mut Machine,
-        PushLock: Gva<EX_PUSH_LOCK>,
-        Flags: u32,
-    ) -> Result<bool, Fault> {
-        let _ = Flags;
-        try_acquire(cx, PushLock, false)
-    }
-
     /// Acquires a push lock alone; without the parameter that documented callers give.
     #[page("")]
     #[irql(..=APC_LEVEL)]

@@ -86,9 +86,11 @@ fn release(cx: &mut Machine, lock: Gva<u32>, mode: Mode) -> Result<(), Fault> {
         );
         cx.report("lock/wrong-release", Severity::Error, text);
     }
-    if cx.lock_released(lock.raw()) == Some(false) {
+    let holder = cx.lock_holder();
+    if cx.locks.held_by(lock.raw(), holder).is_none() {
         cx.report_not_owner(KIND, lock.raw());
     }
+    cx.lock_released(lock.raw());
     let after = match held {
         Mode::Exclusive => value & !WRITER,
         Mode::Shared => value - 1,

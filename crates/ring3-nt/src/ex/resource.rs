@@ -280,7 +280,7 @@ fn not_initialized(cx: &mut Machine, at: Gva<ERESOURCE>) {
 }
 
 /// What is wrong with an acquisition before it is tried.
-fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<(), Fault> {
+fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode, wait: bool) -> Result<(), Fault> {
     cx.memory.get(at, ERESOURCE::Flag)?;
     let thread = cx.thread().object.cast::<KTHREAD>();
     let held_off: i16 = cx.memory.get(thread, KTHREAD::KernelApcDisable)?;
@@ -303,7 +303,7 @@ fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<(), Fault> 
         .resources
         .get(&at.raw())
         .is_some_and(|r| !r.exclusive && r.count_of(owner) > 0);
-    if upgrade && mode == Mode::Exclusive {
+    if upgrade && wait && mode == Mode::Exclusive {
         let text = format!(
             "the resource {:#x} is acquired exclusively by a thread that owns it shared: a deadlock",
             at.raw()
@@ -335,7 +335,7 @@ pub fn acquire(
     if let Some(bugcheck) = too_high(cx, at.raw()) {
         return Ok(bugcheck);
     }
-    check(cx, at, mode)?;
+    check(cx, at, mode, wait)?;
     let contention = cx.memory.get(at, ERESOURCE::ContentionCount)?;
     let (thread, owner) = (cx.thread().id, current_owner(cx));
     let Some(resource) = cx.ex.resources.get_mut(&at.raw()) else {

@@ -88,17 +88,6 @@ impl Resources {
         resource::acquire(cx, Resource, Mode::Exclusive, Wait)
     }
 
-    /// Acquires a resource alone if that needs no wait.
-    #[page("")]
-    #[irql(..=APC_LEVEL)]
-    #[returns(bool)]
-    fn ExTryToAcquireResourceExclusiveLite(
-        cx: &mut Machine,
-        Resource: Gva<ERESOURCE>,
-    ) -> Result<Flow, Fault> {
-        resource::acquire(cx, Resource, Mode::Exclusive, false)
-    }
-
     /// Acquires a resource with others; FALSE if it would have to wait and Wait is FALSE.
     #[page("wdm/nf-wdm-exacquireresourcesharedlite")]
     #[irql(..=APC_LEVEL)]

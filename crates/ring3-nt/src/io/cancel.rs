@@ -5,46 +5,10 @@ use ring3_memory::{Fault, Gva};
 
 use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
-use crate::flow::{Flow, Until};
+use crate::flow::Flow;
+use crate::ke::system_spin_lock::{self, CANCEL};
 use crate::layout::{DEVICE_OBJECT, IO_STACK_LOCATION, IRP};
-use crate::locks::{Kind, Mode};
 use crate::machine::finding::Severity;
-use crate::mm::space::{self, Region};
-
-/// The word of the system-wide cancel lock: 0 free, 1 held.
-fn cancel_lock(cx: &mut Machine) -> Gva<u64> {
-    if cx.io.cancel_lock.is_null()
-        && let Some(page) = cx.allocate_pages(Region::Objects, 1, space::data())
-    {
-        cx.io.cancel_lock = page.cast();
-    }
-    cx.io.cancel_lock
-}
-
-/// Takes the system-wide cancel lock; the processor is at DISPATCH_LEVEL already.
-#[resumable]
-fn acquire_cancel_lock(cx: &mut Machine) -> Result<(), Fault> {
-    let lock: Gva<u64> = cancel_lock(cx);
-    let held: bool = cx.memory.read(lock)? != 0;
-    cx.lock_wanted(Kind::CancelSpinLock, lock.raw(), Mode::Exclusive, held);
-    while cx.memory.read(lock)? != 0 {
-        spin!(Until::Zero(lock));
-    }
-    cx.memory.write(lock, 1)?;
-    cx.lock_taken(Kind::CancelSpinLock, lock.raw(), Mode::Exclusive);
-    Ok(())
-}
-
-/// Gives the cancel lock back; whether anybody had it.
-fn free_cancel_lock(cx: &mut Machine) -> bool {
-    let lock = cx.io.cancel_lock;
-    let held = !lock.is_null() && cx.memory.read(lock).unwrap_or(0) != 0;
-    if held {
-        cx.lock_released(lock.raw());
-        let _ = cx.memory.write(lock, 0);
-    }
-    held
-}
 
 /// Cancels an IRP: 1 if its cancel routine was called.
 #[resumable]
@@ -52,11 +16,11 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     let level: u8 = cx.irql();
     cx.memory.get(irp, IRP::Cancel)?;
     cx.set_irql(DISPATCH_LEVEL);
-    host!(acquire_cancel_lock());
+    host!(system_spin_lock::acquire_at_dpc_level(cx, CANCEL));
     cx.memory.set(irp, IRP::Cancel, 1)?;
     let routine: u64 = cx.memory.get(irp, IRP::CancelRoutine)?.raw();
     if routine == 0 {
-        free_cancel_lock(cx);
+        system_spin_lock::release(cx, CANCEL);
         cx.set_irql(level);
         return Ok(Flow::Return(0));
     }
@@ -75,7 +39,7 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     if cx.irql() != level {
         let text = "a cancel routine returned without IoReleaseCancelSpinLock(Irp->CancelIrql)";
         cx.report("irp/cancel-lock-held", Severity::Error, text);
-        free_cancel_lock(cx);
+        system_spin_lock::release(cx, CANCEL);
         cx.set_irql(level);
     }
     Ok(Flow::Return(1))
@@ -83,7 +47,9 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
 
 /// The cancel lock is given back and the IRQL lowered.
 pub fn release_cancel_lock(cx: &mut Machine, level: u8) {
-    if !free_cancel_lock(cx) {
+    if system_spin_lock::is_held(cx, CANCEL) {
+        system_spin_lock::release(cx, CANCEL);
+    } else {
         cx.report(
             "lock/cancel-lock-not-held",
             Severity::Error,
@@ -114,8 +80,9 @@ impl Cancelling {
     fn IoAcquireCancelSpinLock(cx: &mut Machine, Irql: Gva<u8>) -> Result<Flow, Fault> {
         let level = cx.irql();
         cx.memory.write(Irql, level)?;
-        cx.set_irql(DISPATCH_LEVEL);
-        Ok(Flow::Become(acquire_cancel_lock()))
+        Ok(Flow::Become(system_spin_lock::raise_and_acquire(
+            cx, CANCEL,
+        )))
     }
 
     /// Gives the system-wide cancel lock back.

@@ -10,6 +10,7 @@ pub mod scheduler;
 pub mod semaphore;
 pub mod shared_data;
 pub mod spin_lock;
+pub mod system_spin_lock;
 pub mod timer;
 pub mod waiting;
 
@@ -18,4 +19,6 @@ pub mod waiting;
 pub struct State {
     /// Set timers.
     pub timers: timer::Timers,
+    /// The words of the system's own spin locks, once somebody has used one.
+    pub system_locks: ring3_memory::Gva<u64>,
 }

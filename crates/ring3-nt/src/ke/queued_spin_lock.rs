@@ -74,9 +74,11 @@ fn release(cx: &mut Machine, entry: Gva<KSPIN_LOCK_QUEUE>) -> Result<(), Fault> 
         cx.report_not_owner(Kind::QueuedSpinLock, lock.raw());
         return Ok(());
     }
-    if cx.lock_released(lock.raw()) == Some(false) {
+    let holder = cx.lock_holder();
+    if cx.locks.held_by(lock.raw(), holder).is_none() {
         cx.report_not_owner(Kind::QueuedSpinLock, lock.raw());
     }
+    cx.lock_released(lock.raw());
     if next.is_null() {
         cx.memory.write(lock, 0)?;
     } else {

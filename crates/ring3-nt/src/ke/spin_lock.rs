@@ -14,20 +14,20 @@ use crate::locks::{Kind, Mode};
 /// `SYNCH_LEVEL` of x64.
 const SYNCH_LEVEL: u8 = 12;
 /// No IRQL to go back to.
-const UNCHANGED: u8 = 0xff;
+pub(super) const UNCHANGED: u8 = 0xff;
 
 /// Takes the lock when it is free; the processor stays busy until then. Gives `result`. `level` is the
 /// IRQL before the routine changed it.
 #[resumable]
-fn acquire(cx: &mut Machine, lock: Gva<u64>, level: u8) -> Result<u64, Fault> {
+pub fn acquire(cx: &mut Machine, kind: Kind, lock: Gva<u64>, level: u8) -> Result<u64, Fault> {
     let held: bool = cx.memory.read(lock)? != 0;
-    cx.lock_used_as(Kind::SpinLock, lock.raw());
-    cx.lock_wanted(Kind::SpinLock, lock.raw(), Mode::Exclusive, held);
+    cx.lock_used_as(kind, lock.raw());
+    cx.lock_wanted(kind, lock.raw(), Mode::Exclusive, held);
     while cx.memory.read(lock)? != 0 {
         spin!(Until::Zero(lock));
     }
     cx.memory.write(lock, 1)?;
-    cx.lock_taken(Kind::SpinLock, lock.raw(), Mode::Exclusive);
+    cx.lock_taken(kind, lock.raw(), Mode::Exclusive);
     if level == UNCHANGED {
         return Ok(crate::machine::SCRUBBED);
     }
@@ -36,12 +36,21 @@ fn acquire(cx: &mut Machine, lock: Gva<u64>, level: u8) -> Result<u64, Fault> {
 }
 
 /// Frees a lock.
-fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
+///
+/// # Errors
+/// A fault if it cannot be used.
+pub fn free(cx: &mut Machine, kind: Kind, lock: Gva<u64>) -> Result<(), Fault> {
     let word = cx.memory.read(lock)?;
-    if word == 0 || cx.lock_released(lock.raw()) == Some(false) {
-        cx.report_not_owner(Kind::SpinLock, lock.raw());
+    let holder = cx.lock_holder();
+    if word == 0 || cx.locks.held_by(lock.raw(), holder).is_none() {
+        cx.report_not_owner(kind, lock.raw());
     }
+    cx.lock_released(lock.raw());
     cx.memory.write(lock, 0)
+}
+
+fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
+    free(cx, Kind::SpinLock, lock)
 }
 
 /// Raises the IRQL to `to` and takes the lock; gives the old IRQL.
@@ -49,7 +58,7 @@ fn raise_and_acquire(cx: &mut Machine, lock: Gva<u64>, to: u8) -> Result<Flow, F
     let old = cx.irql();
     cx.memory.read(lock)?;
     cx.set_irql(old.max(to));
-    Ok(Flow::Become(acquire(lock, old)))
+    Ok(Flow::Become(acquire(Kind::SpinLock, lock, old)))
 }
 
 /// Frees a lock and goes back to an IRQL.
@@ -104,7 +113,7 @@ impl SpinLocks {
     #[returns(())]
     fn KeAcquireSpinLockAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u64>) -> Flow {
         let _ = &cx;
-        Flow::Become(acquire(SpinLock, UNCHANGED))
+        Flow::Become(acquire(Kind::SpinLock, SpinLock, UNCHANGED))
     }
 
     /// Releases a spin lock and leaves the IRQL.

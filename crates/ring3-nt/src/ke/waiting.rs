@@ -110,6 +110,7 @@ pub struct Waiting;
 impl Waiting {
     /// Puts the thread into a wait until an object is signalled or the time is over.
     #[page("wdm/nf-wdm-kewaitforsingleobject")]
+    #[alias("KeWaitForMutexObject")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(NTSTATUS)]
     #[partial("alerts and user APCs")]
