@@ -6,6 +6,7 @@
 #include <po.h>
 #include <irp.h>
 #include <ex.h>
+#include <locks.h>
 #include <mm.h>
 #include <dbg.h>
 #include <rtl.h>

@@ -19,6 +19,7 @@ pub mod hash;
 pub mod io;
 pub mod ke;
 pub mod layout;
+pub mod locks;
 pub mod machine;
 pub mod mm;
 pub mod ntstatus;

@@ -11,6 +11,7 @@ pub mod reader_writer_spin_lock;
 pub mod resource;
 pub mod resource_exports;
 pub mod rundown;
+pub mod rundown_cache_aware;
 pub mod slist;
 pub mod uuid;
 pub mod work_queue;

@@ -228,6 +228,7 @@ impl Machine {
             return false;
         };
         let start = at.raw();
+        self.locks_freed(start, block.size);
         let body = block.size.next_multiple_of(16);
         self.memory.poison(start, body, codes::POOL_FREED);
         self.ex.pool.freed.insert(start, block);

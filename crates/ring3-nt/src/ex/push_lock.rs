@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
+use super::fast_mutex::{not_owner, too_high};
 use crate::Machine;
-use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Flow, IntoFlow, Key, Pass};
-use crate::layout::EX_PUSH_LOCK;
+use crate::layout::{EX_PUSH_LOCK, KTHREAD};
+use crate::locks::{Holder, Kind, Mode};
 use crate::machine::finding::Severity;
 use crate::machine::thread::ThreadId;
 use crate::machine::wait::Wait;
@@ -35,19 +36,59 @@ fn taken(value: u64, exclusive: bool) -> u64 {
     }
 }
 
+fn mode(exclusive: bool) -> Mode {
+    if exclusive {
+        Mode::Exclusive
+    } else {
+        Mode::Shared
+    }
+}
+
+/// A thread that can be suspended must not hold a push lock: the routines want a critical region.
+fn check_held_off(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
+    let thread = cx.thread().object.cast::<KTHREAD>();
+    let normal: i16 = cx.memory.get(thread, KTHREAD::KernelApcDisable)?;
+    let all: i16 = cx.memory.get(thread, KTHREAD::SpecialApcDisable)?;
+    // A system thread gets no APC that could suspend it.
+    if cx.irql() == 0 && normal == 0 && all == 0 && cx.thread().user {
+        let text = format!(
+            "{} is acquired while normal kernel APCs are enabled",
+            cx.lock_name(Kind::PushLock, at.raw())
+        );
+        cx.report("lock/push-lock-apcs-enabled", Severity::Warning, text);
+    }
+    Ok(())
+}
+
+/// Acquires a push lock if that needs no wait; gives whether.
+fn try_acquire(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>, exclusive: bool) -> Result<bool, Fault> {
+    let value = cx.memory.get(at, EX_PUSH_LOCK::Value)?;
+    if !can_have(value, exclusive) || value & WAITING != 0 {
+        return Ok(false);
+    }
+    cx.memory
+        .set(at, EX_PUSH_LOCK::Value, taken(value, exclusive))?;
+    cx.lock_taken(Kind::PushLock, at.raw(), mode(exclusive));
+    Ok(true)
+}
+
 /// Acquires a push lock.
 ///
 /// # Errors
 /// A fault if it cannot be used.
 pub fn acquire(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>, exclusive: bool) -> Result<Flow, Fault> {
     let value = cx.memory.get(at, EX_PUSH_LOCK::Value)?;
-    if can_have(value, exclusive) && value & WAITING == 0 {
+    if let Some(bugcheck) = too_high(cx, at.raw()) {
+        return Ok(bugcheck);
+    }
+    check_held_off(cx, at)?;
+    let free = can_have(value, exclusive) && value & WAITING == 0;
+    cx.lock_wanted(Kind::PushLock, at.raw(), mode(exclusive), !free);
+    if free {
         cx.memory
             .set(at, EX_PUSH_LOCK::Value, taken(value, exclusive))?;
+        cx.lock_taken(Kind::PushLock, at.raw(), mode(exclusive));
         return Ok(().into_flow());
-    }
-    if cx.irql() >= DISPATCH_LEVEL {
-        return Ok(Flow::Bugcheck(0xb8, [cx.thread().object.raw(), 0, 0, 0]));
     }
     cx.memory.set(at, EX_PUSH_LOCK::Value, value | WAITING)?;
     let thread = cx.thread().id;
@@ -62,20 +103,32 @@ pub fn acquire(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>, exclusive: bool) -> Resu
     ))
 }
 
-/// Releases a push lock, whichever way it is held, and hands it to who waits.
+/// Releases a push lock and hands it to who waits; `as_held` is how the routine thinks it is held.
 ///
 /// # Errors
 /// A fault if it cannot be used.
-pub fn release(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
+pub fn release(
+    cx: &mut Machine,
+    at: Gva<EX_PUSH_LOCK>,
+    as_held: Option<Mode>,
+) -> Result<Flow, Fault> {
     let mut value = cx.memory.get(at, EX_PUSH_LOCK::Value)?;
-    if value & LOCKED == 0 {
+    let holder = cx.lock_holder();
+    let Some(held) = cx.locks.held_by(at.raw(), holder).map(|c| c.mode) else {
+        return Ok(not_owner(cx, Kind::PushLock, at.raw()));
+    };
+    if as_held.is_some_and(|mode| mode != held) {
+        let (is, was) = match held {
+            Mode::Exclusive => ("exclusively", "shared"),
+            Mode::Shared => ("shared", "exclusive"),
+        };
         let text = format!(
-            "the push lock {:#x} is released but nobody holds it",
-            at.raw()
+            "{} is held {is} but released by the routine for {was} access",
+            cx.lock_name(Kind::PushLock, at.raw())
         );
-        cx.report("lock/not-held", Severity::Error, text);
-        return Ok(());
+        cx.report("lock/wrong-release", Severity::Error, text);
     }
+    cx.lock_released(at.raw());
     value = if value >= SHARE { value - SHARE } else { value };
     if value < SHARE {
         value &= !LOCKED;
@@ -88,7 +141,7 @@ pub fn release(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
             }
             value = taken(value, exclusive);
             waiters.pop_front();
-            woken.push(thread);
+            woken.push((thread, exclusive));
         }
         if waiters.is_empty() {
             cx.ex.push_lock_waiters.remove(&at.raw());
@@ -96,10 +149,16 @@ pub fn release(cx: &mut Machine, at: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
         }
     }
     cx.memory.set(at, EX_PUSH_LOCK::Value, value)?;
-    for thread in woken {
+    for (thread, exclusive) in woken {
+        cx.lock_taken_by(
+            Kind::PushLock,
+            at.raw(),
+            mode(exclusive),
+            Holder::Thread(thread),
+        );
         cx.make_ready(thread, crate::machine::SCRUBBED);
     }
-    Ok(())
+    Ok(().into_flow())
 }
 
 /// Routines on push locks.
@@ -111,7 +170,9 @@ impl PushLocks {
     #[page("ntifs/nf-ntifs-exinitializepushlock")]
     #[irql(any)]
     fn ExInitializePushLock(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
-        cx.memory.set(PushLock, EX_PUSH_LOCK::Value, 0)
+        cx.memory.set(PushLock, EX_PUSH_LOCK::Value, 0)?;
+        cx.lock_renewed(PushLock.raw());
+        Ok(())
     }
 
     /// Acquires a push lock alone.
@@ -143,14 +204,33 @@ impl PushLocks {
     /// Releases a push lock held alone.
     #[page("wdm/nf-wdm-exreleasepushlockexclusive")]
     #[irql(..=APC_LEVEL)]
-    #[alias("ExReleasePushLockSharedEx")]
+    #[returns(())]
+    #[assumed(
+        "a thread that does not hold it causes bugcheck 0x162, as for other locks of AutoBoost"
+    )]
     fn ExReleasePushLockExclusiveEx(
         cx: &mut Machine,
         PushLock: Gva<EX_PUSH_LOCK>,
         Flags: u32,
-    ) -> Result<(), Fault> {
+    ) -> Result<Flow, Fault> {
         let _ = Flags;
-        release(cx, PushLock)
+        release(cx, PushLock, Some(Mode::Exclusive))
+    }
+
+    /// Releases a push lock held together with others.
+    #[page("wdm/nf-wdm-exreleasepushlockshared")]
+    #[irql(..=APC_LEVEL)]
+    #[returns(())]
+    #[assumed(
+        "a thread that does not hold it causes bugcheck 0x162, as for other locks of AutoBoost"
+    )]
+    fn ExReleasePushLockSharedEx(
+        cx: &mut Machine,
+        PushLock: Gva<EX_PUSH_LOCK>,
+        Flags: u32,
+    ) -> Result<Flow, Fault> {
+        let _ = Flags;
+        release(cx, PushLock, Some(Mode::Shared))
     }
 
     /// Acquires a push lock alone; without the parameter that documented callers give.
@@ -179,8 +259,9 @@ impl PushLocks {
     #[page("")]
     #[irql(..=APC_LEVEL)]
     #[alias("ExfReleasePushLockExclusive", "ExfReleasePushLockShared")]
-    fn ExfReleasePushLock(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>) -> Result<(), Fault> {
-        release(cx, PushLock)
+    #[returns(())]
+    fn ExfReleasePushLock(cx: &mut Machine, PushLock: Gva<EX_PUSH_LOCK>) -> Result<Flow, Fault> {
+        release(cx, PushLock, None)
     }
 
     /// Acquires a push lock together with others if that needs no wait.
@@ -190,12 +271,6 @@ impl PushLocks {
         cx: &mut Machine,
         PushLock: Gva<EX_PUSH_LOCK>,
     ) -> Result<bool, Fault> {
-        let value = cx.memory.get(PushLock, EX_PUSH_LOCK::Value)?;
-        if !can_have(value, false) || value & WAITING != 0 {
-            return Ok(false);
-        }
-        cx.memory
-            .set(PushLock, EX_PUSH_LOCK::Value, taken(value, false))?;
-        Ok(true)
+        try_acquire(cx, PushLock, false)
     }
 }

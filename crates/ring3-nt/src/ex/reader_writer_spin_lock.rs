@@ -1,7 +1,7 @@
-//! Reader-writer spin locks (EX_SPIN_LOCK). Documentation: wdm.h, "Reader-writer spin locks".
+//! Reader-writer spin locks (EX_SPIN_LOCK). Documentation: wdm.h, "Reader/Writer Spin Locks".
 //!
-//! Bit 31 of the word is a writer, the rest counts readers. A writer sets its bit first and then
-//! waits for the readers to leave, so that no new ones come.
+//! Bit 31 of the word: a writer has the lock; bit 30: a writer waits; the rest counts readers. While a
+//! writer waits no new reader gets in, not even one that reads already.
 
 use ring3_macros::{exports, resumable};
 use ring3_memory::{Fault, Gva};
@@ -9,84 +9,110 @@ use ring3_memory::{Fault, Gva};
 use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Flow, Until};
+use crate::locks::{Kind, Mode};
 use crate::machine::finding::Severity;
 
 const WRITER: u32 = 0x8000_0000;
-const READERS: u32 = 0x7fff_ffff;
+const WAITING: u32 = 0x4000_0000;
+const READERS: u32 = 0x3fff_ffff;
+const KIND: Kind = Kind::ReaderWriterSpinLock;
 
-fn check_recursion(cx: &mut Machine, lock: Gva<u32>) -> Result<(), Fault> {
-    let processor = cx.current as u64;
-    if cx.memory.read(lock)? & WRITER != 0 && cx.ke.lock_owners.get(&lock.raw()) == Some(&processor)
-    {
-        let text = format!(
-            "the spin lock {:#x} is acquired by the processor that holds it: a deadlock",
-            lock.raw()
-        );
-        cx.report("lock/recursive-spin-lock", Severity::Error, text);
+#[resumable]
+fn exclusive(cx: &mut Machine, lock: Gva<u32>, level: Option<u8>) -> Result<u64, Fault> {
+    let mut value: u32 = cx.memory.read(lock)?;
+    let busy: bool = value & (WRITER | READERS) != 0;
+    cx.lock_wanted(KIND, lock.raw(), Mode::Exclusive, busy);
+    while value & (WRITER | READERS) != 0 {
+        cx.memory.write(lock, value | WAITING)?;
+        spin!(Until::MaskedZero(lock, WRITER | READERS));
+        value = cx.memory.read(lock)?;
     }
-    Ok(())
+    cx.lock_taken(KIND, lock.raw(), Mode::Exclusive);
+    let others: bool = writers_wait(cx, lock);
+    cx.memory
+        .write(lock, if others { WRITER | WAITING } else { WRITER })?;
+    Ok(taken(cx, level))
 }
 
 #[resumable]
-fn exclusive(cx: &mut Machine, lock: Gva<u32>, result: u64) -> Result<u64, Fault> {
-    check_recursion(cx, lock)?;
-    while cx.memory.read(lock)? & WRITER != 0 {
-        spin!(Until::MaskedZero(lock, WRITER));
-    }
-    let value: u32 = cx.memory.read(lock)?;
-    cx.memory.write(lock, value | WRITER)?;
-    let holder = cx.current as u64;
-    cx.ke.lock_owners.insert(lock.raw(), holder);
-    while cx.memory.read(lock)? & READERS != 0 {
-        spin!(Until::MaskedZero(lock, READERS));
-    }
-    Ok(result)
-}
-
-#[resumable]
-fn shared(cx: &mut Machine, lock: Gva<u32>, result: u64) -> Result<u64, Fault> {
-    check_recursion(cx, lock)?;
-    while cx.memory.read(lock)? & WRITER != 0 {
-        spin!(Until::MaskedZero(lock, WRITER));
+fn shared(cx: &mut Machine, lock: Gva<u32>, level: Option<u8>) -> Result<u64, Fault> {
+    let busy: bool = cx.memory.read(lock)? & (WRITER | WAITING) != 0;
+    cx.lock_wanted(KIND, lock.raw(), Mode::Shared, busy);
+    while cx.memory.read(lock)? & (WRITER | WAITING) != 0 {
+        spin!(Until::MaskedZero(lock, WRITER | WAITING));
     }
     let value: u32 = cx.memory.read(lock)?;
     cx.memory.write(lock, value.wrapping_add(1))?;
-    Ok(result)
+    cx.lock_taken(KIND, lock.raw(), Mode::Shared);
+    Ok(taken(cx, level))
 }
 
-fn release_exclusive(cx: &mut Machine, lock: Gva<u32>) -> Result<(), Fault> {
-    let value = cx.memory.read(lock)?;
-    if value & WRITER == 0 {
-        not_held(cx, lock, "exclusively");
-        return Ok(());
+/// What an acquisition gives: the old IRQL, if it was changed.
+fn taken(cx: &mut Machine, level: Option<u8>) -> u64 {
+    match level {
+        Some(level) => {
+            cx.lock_level(level);
+            u64::from(level)
+        }
+        None => crate::machine::SCRUBBED,
     }
-    cx.ke.lock_owners.remove(&lock.raw());
-    cx.memory.write(lock, value & !WRITER)
 }
 
-fn release_shared(cx: &mut Machine, lock: Gva<u32>) -> Result<(), Fault> {
+/// Whether a writer that has not got the lock yet waits for it.
+fn writers_wait(cx: &Machine, lock: Gva<u32>) -> bool {
+    let mut wanted = cx.locks.wanted().iter();
+    wanted.any(|c| c.lock == lock.raw() && c.mode == Mode::Exclusive)
+}
+
+/// Releases, the way that the lock is held; says so if that is not the way that was asked for.
+fn release(cx: &mut Machine, lock: Gva<u32>, mode: Mode) -> Result<(), Fault> {
     let value = cx.memory.read(lock)?;
-    if value & READERS == 0 {
-        not_held(cx, lock, "shared");
-        return Ok(());
+    let held = match (value & WRITER != 0, value & READERS) {
+        (true, _) => Mode::Exclusive,
+        (false, 0) => {
+            cx.report_not_owner(KIND, lock.raw());
+            return Ok(());
+        }
+        (false, _) => Mode::Shared,
+    };
+    if held != mode {
+        let (is, was) = match held {
+            Mode::Exclusive => ("exclusively", "shared"),
+            Mode::Shared => ("shared", "exclusive"),
+        };
+        let text = format!(
+            "{} is held {is} but released by the routine for {was} access",
+            cx.lock_name(KIND, lock.raw())
+        );
+        cx.report("lock/wrong-release", Severity::Error, text);
     }
-    cx.memory.write(lock, value - 1)
+    let holder = cx.lock_holder();
+    if cx.locks.held_by(lock.raw(), holder).is_none() {
+        cx.report_not_owner(KIND, lock.raw());
+    }
+    cx.lock_released(lock.raw());
+    let after = match held {
+        Mode::Exclusive => value & !WRITER,
+        Mode::Shared => value - 1,
+    };
+    cx.memory.write(lock, after)
 }
 
-fn not_held(cx: &mut Machine, lock: Gva<u32>, how: &str) {
-    let text = format!(
-        "the spin lock {:#x} is released but not held {how}",
-        lock.raw()
-    );
-    cx.report("lock/not-held", Severity::Error, text);
+/// Releases and goes back to an IRQL.
+fn release_and_lower(cx: &mut Machine, lock: Gva<u32>, mode: Mode, level: u8) -> Result<(), Fault> {
+    cx.memory.read(lock)?;
+    cx.check_level(KIND, lock.raw(), level);
+    release(cx, lock, mode)?;
+    cx.set_irql(level);
+    Ok(())
 }
 
 /// Raises; gives the old level.
-fn raise(cx: &mut Machine, lock: Gva<u32>) -> Result<u64, Fault> {
+fn raise(cx: &mut Machine, lock: Gva<u32>) -> Result<u8, Fault> {
     cx.memory.read(lock)?;
     let old = cx.irql();
     cx.set_irql(old.max(DISPATCH_LEVEL));
-    Ok(u64::from(old))
+    Ok(old)
 }
 
 /// Routines on reader-writer spin locks.
@@ -100,7 +126,7 @@ impl ReaderWriterSpinLocks {
     #[returns(u8)]
     fn ExAcquireSpinLockExclusive(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<Flow, Fault> {
         let old = raise(cx, SpinLock)?;
-        Ok(Flow::Become(exclusive(SpinLock, old)))
+        Ok(Flow::Become(exclusive(SpinLock, Some(old))))
     }
 
     /// Acquires the lock as a writer at DISPATCH_LEVEL.
@@ -109,7 +135,7 @@ impl ReaderWriterSpinLocks {
     #[returns(())]
     fn ExAcquireSpinLockExclusiveAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u32>) -> Flow {
         let _ = &cx;
-        Flow::Become(exclusive(SpinLock, 0))
+        Flow::Become(exclusive(SpinLock, None))
     }
 
     /// Raises the IRQL and acquires the lock as a reader; gives the old IRQL.
@@ -118,7 +144,7 @@ impl ReaderWriterSpinLocks {
     #[returns(u8)]
     fn ExAcquireSpinLockShared(cx: &mut Machine, SpinLock: Gva<u32>) -> Result<Flow, Fault> {
         let old = raise(cx, SpinLock)?;
-        Ok(Flow::Become(shared(SpinLock, old)))
+        Ok(Flow::Become(shared(SpinLock, Some(old))))
     }
 
     /// Acquires the lock as a reader at DISPATCH_LEVEL.
@@ -127,7 +153,7 @@ impl ReaderWriterSpinLocks {
     #[returns(())]
     fn ExAcquireSpinLockSharedAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u32>) -> Flow {
         let _ = &cx;
-        Flow::Become(shared(SpinLock, 0))
+        Flow::Become(shared(SpinLock, None))
     }
 
     /// Releases the lock of a writer and restores the IRQL.
@@ -138,9 +164,7 @@ impl ReaderWriterSpinLocks {
         SpinLock: Gva<u32>,
         OldIrql: u8,
     ) -> Result<(), Fault> {
-        release_exclusive(cx, SpinLock)?;
-        cx.set_irql(OldIrql);
-        Ok(())
+        release_and_lower(cx, SpinLock, Mode::Exclusive, OldIrql)
     }
 
     /// Releases the lock of a writer and leaves the IRQL.
@@ -150,7 +174,7 @@ impl ReaderWriterSpinLocks {
         cx: &mut Machine,
         SpinLock: Gva<u32>,
     ) -> Result<(), Fault> {
-        release_exclusive(cx, SpinLock)
+        release(cx, SpinLock, Mode::Exclusive)
     }
 
     /// Releases the lock of a reader and restores the IRQL.
@@ -161,9 +185,7 @@ impl ReaderWriterSpinLocks {
         SpinLock: Gva<u32>,
         OldIrql: u8,
     ) -> Result<(), Fault> {
-        release_shared(cx, SpinLock)?;
-        cx.set_irql(OldIrql);
-        Ok(())
+        release_and_lower(cx, SpinLock, Mode::Shared, OldIrql)
     }
 
     /// Releases the lock of a reader and leaves the IRQL.
@@ -173,7 +195,7 @@ impl ReaderWriterSpinLocks {
         cx: &mut Machine,
         SpinLock: Gva<u32>,
     ) -> Result<(), Fault> {
-        release_shared(cx, SpinLock)
+        release(cx, SpinLock, Mode::Shared)
     }
 
     /// Acquires the lock as a writer if nobody has it; gives whether.
@@ -187,12 +209,11 @@ impl ReaderWriterSpinLocks {
             return Ok(0);
         }
         cx.memory.write(SpinLock, WRITER)?;
-        let holder = cx.current as u64;
-        cx.ke.lock_owners.insert(SpinLock.raw(), holder);
+        cx.lock_taken(KIND, SpinLock.raw(), Mode::Exclusive);
         Ok(1)
     }
 
-    /// Acquires the lock as a reader if no writer has it; gives whether.
+    /// Acquires the lock as a reader if no writer has it or waits for it; gives whether.
     #[page("wdm/nf-wdm-extryacquirespinlocksharedatdpclevel")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
     fn ExTryAcquireSpinLockSharedAtDpcLevel(
@@ -200,14 +221,15 @@ impl ReaderWriterSpinLocks {
         SpinLock: Gva<u32>,
     ) -> Result<u32, Fault> {
         let value = cx.memory.read(SpinLock)?;
-        if value & WRITER != 0 {
+        if value & (WRITER | WAITING) != 0 {
             return Ok(0);
         }
-        cx.memory.write(SpinLock, value + 1)?;
+        cx.memory.write(SpinLock, value.wrapping_add(1))?;
+        cx.lock_taken(KIND, SpinLock.raw(), Mode::Shared);
         Ok(1)
     }
 
-    /// Makes the only reader the writer; gives whether it is.
+    /// Makes the only reader the writer, unless a writer waits; gives whether it is.
     #[page("wdm/nf-wdm-extryconvertsharedspinlockexclusive")]
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
     fn ExTryConvertSharedSpinLockExclusive(
@@ -218,8 +240,7 @@ impl ReaderWriterSpinLocks {
             return Ok(0);
         }
         cx.memory.write(SpinLock, WRITER)?;
-        let holder = cx.current as u64;
-        cx.ke.lock_owners.insert(SpinLock.raw(), holder);
+        cx.lock_converted(SpinLock.raw(), Mode::Exclusive);
         Ok(1)
     }
 }

@@ -4,20 +4,26 @@
 //! Owners and waiters are kept here, as ownership is handed over by the one who releases; the fields
 //! that a dump or a debugger shows are kept up to date in guest memory.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use ring3_macros::resumable;
 use ring3_memory::{Fault, Gva};
 
+use super::fast_mutex::too_high;
+use super::pool::Kind as PoolKind;
 use crate::Machine;
 use crate::flow::{Flow, Key};
 use crate::layout::{ERESOURCE, KTHREAD, LIST_ENTRY, OWNER_ENTRY};
+use crate::locks::{self, Holder, Kind};
 use crate::machine::finding::Severity;
 use crate::machine::thread::ThreadId;
 use crate::machine::wait::Wait;
 
 /// `ResourceOwnedExclusive` in `ERESOURCE.Flag`.
 const OWNED_EXCLUSIVE: u16 = 0x80;
+/// Entries by which an owner table grows, and its tag (`ReTa`).
+const TABLE_STEP: u32 = 4;
+const TABLE_TAG: u32 = u32::from_le_bytes(*b"ReTa");
 /// `RESOURCE_NOT_OWNED`.
 const RESOURCE_NOT_OWNED: u32 = 0xe3;
 
@@ -37,18 +43,35 @@ pub enum Mode {
 /// One resource.
 #[derive(Clone, Hash, Debug, Default)]
 pub struct Resource {
-    /// How often each owner has it; an owner is a thread object or an owner pointer.
-    owners: BTreeMap<u64, u32>,
+    /// How often each owner has it, the oldest first; an owner is a thread object or an owner pointer.
+    owners: Vec<(u64, u32)>,
     exclusive: bool,
     waiters: VecDeque<(ThreadId, u64, bool)>,
+    /// Owners but the first stand in a table in guest memory: where it is, and its entries.
+    table: u64,
+    table_size: u32,
     /// Who initialised it: a return address.
     creator: u64,
 }
 
 impl Resource {
+    fn count_of(&self, owner: u64) -> u32 {
+        let mut owners = self.owners.iter();
+        owners
+            .find(|(o, _)| *o == owner)
+            .map_or(0, |(_, count)| *count)
+    }
+
+    fn add(&mut self, owner: u64, by: u32) {
+        match self.owners.iter_mut().find(|(o, _)| *o == owner) {
+            Some((_, count)) => *count = count.saturating_add(by),
+            None => self.owners.push((owner, by)),
+        }
+    }
+
     /// Takes the resource for `owner` if that is possible now.
     fn take(&mut self, owner: u64, mode: Mode) -> bool {
-        let own = self.owners.contains_key(&owner);
+        let own = self.count_of(owner) > 0;
         let writers_wait = self.waiters.iter().any(|(_, _, exclusive)| *exclusive);
         let free = self.owners.is_empty();
         let can = match mode {
@@ -63,19 +86,19 @@ impl Resource {
             if free {
                 self.exclusive = mode == Mode::Exclusive;
             }
-            *self.owners.entry(owner).or_default() += 1;
+            self.add(owner, 1);
         }
         can
     }
 
     /// Gives up one acquisition; `None` if `owner` has none.
     fn give(&mut self, owner: u64) -> Option<Vec<ThreadId>> {
-        let count = self.owners.get_mut(&owner)?;
-        *count -= 1;
-        if *count > 0 {
+        let at = self.owners.iter().position(|(o, _)| *o == owner)?;
+        if let Some((_, count)) = self.owners.get_mut(at).filter(|(_, count)| *count > 1) {
+            *count -= 1;
             return Some(Vec::new());
         }
-        self.owners.remove(&owner);
+        self.owners.remove(at);
         if !self.owners.is_empty() {
             return Some(Vec::new());
         }
@@ -101,7 +124,7 @@ impl Resource {
             return Vec::new();
         };
         self.exclusive = true;
-        self.owners.insert(owner, 1);
+        self.add(owner, 1);
         vec![thread]
     }
 
@@ -112,7 +135,7 @@ impl Resource {
         self.waiters = writers;
         let readers: VecDeque<(ThreadId, u64, bool)> = readers;
         for (_, owner, _) in &readers {
-            *self.owners.entry(*owner).or_default() += 1;
+            self.add(*owner, 1);
         }
         readers.into_iter().map(|(thread, _, _)| thread).collect()
     }
@@ -138,10 +161,8 @@ fn mirror(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<(), Fault> {
     let Some(resource) = cx.ex.resources.get(&at.raw()).cloned() else {
         return Ok(());
     };
-    let (owner, count) = resource
-        .owners
-        .first_key_value()
-        .map_or((0, 0), |(o, c)| (*o, *c));
+    let (owner, count) = resource.owners.first().copied().unwrap_or_default();
+    write_table(cx, at, &resource)?;
     let flag = cx.memory.get(at, ERESOURCE::Flag)? & !OWNED_EXCLUSIVE;
     let exclusive = if resource.exclusive {
         OWNED_EXCLUSIVE
@@ -169,6 +190,40 @@ fn mirror(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<(), Fault> {
     let entry = at.at(ERESOURCE::OwnerEntry);
     cx.memory.set(entry, OWNER_ENTRY::OwnerThread, owner)?;
     OWNER_ENTRY::OwnerCount.write(&mut cx.memory, entry, u64::from(count))
+}
+
+/// Writes the owners but the first into the table, which grows when there are too many. Its first
+/// entry has its size.
+fn write_table(cx: &mut Machine, at: Gva<ERESOURCE>, resource: &Resource) -> Result<(), Fault> {
+    let need = resource.owners.len() as u32;
+    let (mut table, mut size) = (resource.table, resource.table_size);
+    if need > 1 && need > size {
+        size = need.next_multiple_of(TABLE_STEP);
+        let bytes = u64::from(size) * OWNER_ENTRY::SIZE;
+        let Some(new) = cx.pool_allocate(PoolKind::NonPaged, bytes, TABLE_TAG) else {
+            return Ok(());
+        };
+        if table != 0 {
+            cx.pool_free(Gva::new(table));
+        }
+        table = new.raw();
+        cx.memory.set(at, ERESOURCE::OwnerTable, new.cast())?;
+        if let Some(resource) = cx.ex.resources.get_mut(&at.raw()) {
+            (resource.table, resource.table_size) = (table, size);
+        }
+    }
+    if table == 0 {
+        return Ok(());
+    }
+    let entry = |i: u32| Gva::<OWNER_ENTRY>::new(table + u64::from(i) * OWNER_ENTRY::SIZE);
+    cx.memory.set(entry(0), OWNER_ENTRY::TableSize, size)?;
+    for i in 1..size {
+        let (owner, count) = resource.owners.get(i as usize).copied().unwrap_or_default();
+        cx.memory.set(entry(i), OWNER_ENTRY::OwnerThread, owner)?;
+        cx.memory.set(entry(i), OWNER_ENTRY::TableSize, 0)?;
+        OWNER_ENTRY::OwnerCount.write(&mut cx.memory, entry(i), u64::from(count))?;
+    }
+    Ok(())
 }
 
 /// Makes a resource.
@@ -204,7 +259,12 @@ pub fn initialize(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<(), Fault> {
 
 /// Forgets a resource.
 pub fn delete(cx: &mut Machine, at: Gva<ERESOURCE>) {
-    match cx.ex.resources.remove(&at.raw()) {
+    let removed = cx.ex.resources.remove(&at.raw());
+    if let Some(table) = removed.as_ref().map(|r| r.table).filter(|t| *t != 0) {
+        cx.pool_free(Gva::new(table));
+    }
+    cx.lock_renewed(at.raw());
+    match removed {
         Some(resource) if !resource.owners.is_empty() || !resource.waiters.is_empty() => {
             let text = format!("the resource {:#x} is deleted while it is owned", at.raw());
             cx.report("lock/resource-in-use", Severity::Error, text);
@@ -220,7 +280,7 @@ fn not_initialized(cx: &mut Machine, at: Gva<ERESOURCE>) {
 }
 
 /// What is wrong with an acquisition before it is tried.
-fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<(), Fault> {
+fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode, wait: bool) -> Result<(), Fault> {
     cx.memory.get(at, ERESOURCE::Flag)?;
     let thread = cx.thread().object.cast::<KTHREAD>();
     let held_off: i16 = cx.memory.get(thread, KTHREAD::KernelApcDisable)?;
@@ -242,8 +302,8 @@ fn check(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<(), Fault> 
         .ex
         .resources
         .get(&at.raw())
-        .is_some_and(|r| !r.exclusive && r.owners.contains_key(&owner));
-    if upgrade && mode == Mode::Exclusive {
+        .is_some_and(|r| !r.exclusive && r.count_of(owner) > 0);
+    if upgrade && wait && mode == Mode::Exclusive {
         let text = format!(
             "the resource {:#x} is acquired exclusively by a thread that owns it shared: a deadlock",
             at.raw()
@@ -272,19 +332,30 @@ pub fn acquire(
     mode: Mode,
     wait: bool,
 ) -> Result<Flow, Fault> {
-    check(cx, at, mode)?;
+    if let Some(bugcheck) = too_high(cx, at.raw()) {
+        return Ok(bugcheck);
+    }
+    check(cx, at, mode, wait)?;
     let contention = cx.memory.get(at, ERESOURCE::ContentionCount)?;
     let (thread, owner) = (cx.thread().id, current_owner(cx));
     let Some(resource) = cx.ex.resources.get_mut(&at.raw()) else {
         return Ok(Flow::Return(0));
     };
-    if resource.take(owner, mode) {
+    let taken = resource.take(owner, mode);
+    if wait {
+        cx.lock_wanted(Kind::Resource, at.raw(), held_as(mode), !taken);
+    }
+    if taken {
+        cx.lock_taken(Kind::Resource, at.raw(), held_as(mode));
         mirror(cx, at)?;
         return Ok(Flow::Return(1));
     }
     if !wait {
         return Ok(Flow::Return(0));
     }
+    let Some(resource) = cx.ex.resources.get_mut(&at.raw()) else {
+        return Ok(Flow::Return(0));
+    };
     resource
         .waiters
         .push_back((thread, owner, mode == Mode::Exclusive));
@@ -300,7 +371,8 @@ fn not_owned(cx: &mut Machine, at: Gva<ERESOURCE>, owner: u64, verb: &str) -> Fl
         at.raw()
     );
     cx.report("lock/resource-not-owned", Severity::Error, text);
-    Flow::Bugcheck(RESOURCE_NOT_OWNED, [at.raw(), owner, 0, 0])
+    let table = cx.ex.resources.get(&at.raw()).map_or(0, |r| r.table);
+    Flow::Bugcheck(RESOURCE_NOT_OWNED, [at.raw(), owner, table, 0])
 }
 
 /// Releases one acquisition of `owner`; gives the bugcheck if it has none.
@@ -317,11 +389,41 @@ pub fn release(cx: &mut Machine, at: Gva<ERESOURCE>, owner: u64) -> Result<Optio
     else {
         return Ok(Some(not_owned(cx, at, owner, "released")));
     };
+    let holder = holder_of(cx, owner);
+    cx.lock_released_by(at.raw(), holder);
+    hand_over(cx, at, ready)?;
+    Ok(None)
+}
+
+/// Whose claim an owner is.
+fn holder_of(cx: &Machine, owner: u64) -> Holder {
+    match cx.thread_of_object(owner) {
+        Some(thread) => Holder::Thread(thread.id),
+        None => Holder::Pointer(owner),
+    }
+}
+
+const fn held_as(mode: Mode) -> locks::Mode {
+    match mode {
+        Mode::Exclusive => locks::Mode::Exclusive,
+        _ => locks::Mode::Shared,
+    }
+}
+
+/// Lets threads go on that own the resource now.
+fn hand_over(cx: &mut Machine, at: Gva<ERESOURCE>, ready: Vec<ThreadId>) -> Result<(), Fault> {
     mirror(cx, at)?;
+    let exclusive = cx.ex.resources.get(&at.raw()).is_some_and(|r| r.exclusive);
+    let mode = if exclusive {
+        locks::Mode::Exclusive
+    } else {
+        locks::Mode::Shared
+    };
     for thread in ready {
+        cx.lock_taken_by(Kind::Resource, at.raw(), mode, Holder::Thread(thread));
         cx.make_ready(thread, 0);
     }
-    Ok(None)
+    Ok(())
 }
 
 /// Makes an exclusive owner a shared one; gives the bugcheck if the current thread is none.
@@ -332,15 +434,13 @@ pub fn convert_to_shared(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<Option<
     cx.memory.get(at, ERESOURCE::Flag)?;
     let owner = current_owner(cx);
     let resource = cx.ex.resources.get_mut(&at.raw());
-    let Some(resource) = resource.filter(|r| r.exclusive && r.owners.contains_key(&owner)) else {
+    let Some(resource) = resource.filter(|r| r.exclusive && r.count_of(owner) > 0) else {
         return Ok(Some(not_owned(cx, at, owner, "converted")));
     };
     resource.exclusive = false;
     let ready = resource.admit_readers();
-    mirror(cx, at)?;
-    for thread in ready {
-        cx.make_ready(thread, 0);
-    }
+    cx.lock_converted(at.raw(), locks::Mode::Shared);
+    hand_over(cx, at, ready)?;
     Ok(None)
 }
 
@@ -350,7 +450,7 @@ pub fn owned(cx: &Machine, at: u64, owner: u64) -> (u32, bool) {
     let Some(resource) = cx.ex.resources.get(&at) else {
         return (0, false);
     };
-    let count = resource.owners.get(&owner).copied().unwrap_or(0);
+    let count = resource.count_of(owner);
     (count, count > 0 && resource.exclusive)
 }
 
@@ -375,12 +475,12 @@ pub fn set_owner(
     cx.memory.get(at, ERESOURCE::Flag)?;
     let owner = current_owner(cx);
     let resource = cx.ex.resources.get_mut(&at.raw());
-    let Some((resource, count)) =
-        resource.and_then(|r| r.owners.remove(&owner).map(|count| (r, count)))
-    else {
+    let Some(slot) = resource.and_then(|r| r.owners.iter_mut().find(|(o, _)| *o == owner)) else {
         return Ok(Some(not_owned(cx, at, owner, "given to a pointer")));
     };
-    *resource.owners.entry(pointer).or_default() += count;
+    slot.0 = pointer;
+    let to = holder_of(cx, pointer);
+    cx.lock_moved(at.raw(), to);
     mirror(cx, at)?;
     Ok(None)
 }

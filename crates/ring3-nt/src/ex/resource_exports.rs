@@ -30,6 +30,7 @@ fn in_region(cx: &mut Machine, acquisition: Kont) -> u64 {
 }
 
 fn enter(cx: &mut Machine, at: Gva<ERESOURCE>, mode: Mode) -> Result<Flow, Fault> {
+    cx.memory.get(at, ERESOURCE::Flag)?;
     region(cx, -1)?;
     Ok(match resource::acquire(cx, at, mode, true)? {
         Flow::Become(acquisition) => Flow::Become(in_region(acquisition)),

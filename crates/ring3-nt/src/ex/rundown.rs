@@ -14,9 +14,9 @@ use crate::machine::finding::Severity;
 use crate::machine::wait::Wait;
 
 /// `EX_RUNDOWN_ACTIVE`.
-const ACTIVE: u64 = 1;
+pub(super) const ACTIVE: u64 = 1;
 /// `EX_RUNDOWN_COUNT_INC`.
-const ONE: u64 = 2;
+pub(super) const ONE: u64 = 2;
 
 fn key(at: Gva<EX_RUNDOWN_REF>) -> Key {
     Key::new("rundown", at.raw())
@@ -65,7 +65,7 @@ fn release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<(), 
 
 #[resumable]
 fn wait_for_release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>) -> Result<Flow, Fault> {
-    let value = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
+    let value: u64 = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
     cx.memory.set(at, EX_RUNDOWN_REF::Count, ACTIVE)?;
     if value & ACTIVE == 0 && value >= ONE {
         cx.ex.rundowns.insert(at.raw(), value / ONE);

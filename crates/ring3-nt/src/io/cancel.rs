@@ -5,25 +5,10 @@ use ring3_memory::{Fault, Gva};
 
 use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
-use crate::flow::{Flow, Until};
+use crate::flow::Flow;
+use crate::ke::system_spin_lock::{self, CANCEL};
 use crate::layout::{DEVICE_OBJECT, IO_STACK_LOCATION, IRP};
 use crate::machine::finding::Severity;
-
-/// Takes the system-wide cancel lock; the processor is at DISPATCH_LEVEL already.
-#[resumable]
-fn acquire_cancel_lock(cx: &mut Machine) {
-    let processor = cx.current as u64;
-    if cx.io.cancel_lock == Some(processor) {
-        let text = "the cancel spin lock is acquired by the processor that holds it: a deadlock";
-        cx.report("lock/recursive-cancel-lock", Severity::Error, text);
-    }
-    while cx.io.cancel_lock.is_some() {
-        // The lock word is not in guest memory: look again a microsecond later.
-        spin!(Until::Time(cx.clock.now() + 10));
-    }
-    let holder = cx.current as u64;
-    cx.io.cancel_lock = Some(holder);
-}
 
 /// Cancels an IRP: 1 if its cancel routine was called.
 #[resumable]
@@ -31,11 +16,11 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     let level: u8 = cx.irql();
     cx.memory.get(irp, IRP::Cancel)?;
     cx.set_irql(DISPATCH_LEVEL);
-    host!(acquire_cancel_lock());
+    host!(system_spin_lock::acquire_at_dpc_level(cx, CANCEL));
     cx.memory.set(irp, IRP::Cancel, 1)?;
     let routine: u64 = cx.memory.get(irp, IRP::CancelRoutine)?.raw();
     if routine == 0 {
-        cx.io.cancel_lock = None;
+        system_spin_lock::release(cx, CANCEL);
         cx.set_irql(level);
         return Ok(Flow::Return(0));
     }
@@ -54,7 +39,7 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
     if cx.irql() != level {
         let text = "a cancel routine returned without IoReleaseCancelSpinLock(Irp->CancelIrql)";
         cx.report("irp/cancel-lock-held", Severity::Error, text);
-        cx.io.cancel_lock = None;
+        system_spin_lock::release(cx, CANCEL);
         cx.set_irql(level);
     }
     Ok(Flow::Return(1))
@@ -62,7 +47,9 @@ pub fn cancel_irp(cx: &mut Machine, irp: Gva<IRP>) -> Result<Flow, Fault> {
 
 /// The cancel lock is given back and the IRQL lowered.
 pub fn release_cancel_lock(cx: &mut Machine, level: u8) {
-    if cx.io.cancel_lock.take().is_none() {
+    if system_spin_lock::is_held(cx, CANCEL) {
+        system_spin_lock::release(cx, CANCEL);
+    } else {
         cx.report(
             "lock/cancel-lock-not-held",
             Severity::Error,
@@ -93,8 +80,9 @@ impl Cancelling {
     fn IoAcquireCancelSpinLock(cx: &mut Machine, Irql: Gva<u8>) -> Result<Flow, Fault> {
         let level = cx.irql();
         cx.memory.write(Irql, level)?;
-        cx.set_irql(DISPATCH_LEVEL);
-        Ok(Flow::Become(acquire_cancel_lock()))
+        Ok(Flow::Become(system_spin_lock::raise_and_acquire(
+            cx, CANCEL,
+        )))
     }
 
     /// Gives the system-wide cancel lock back.

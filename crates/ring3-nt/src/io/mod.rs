@@ -109,8 +109,6 @@ pub struct State {
     pub irps: BTreeMap<Gva<IRP>, u64>,
     /// IRPs that belong to a thread: those of IoBuildDeviceIoControlRequest and its like.
     pub threaded: BTreeMap<Gva<IRP>, ThreadId>,
-    /// The processor that holds the cancel spin lock.
-    pub cancel_lock: Option<u64>,
     /// Plugged-in devices.
     pub pnp: pnp::Manager,
     /// Drivers whose unload waits for their last file, by number.

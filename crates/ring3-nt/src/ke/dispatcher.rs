@@ -7,6 +7,7 @@ use ring3_memory::Gva;
 
 use crate::Machine;
 use crate::layout::{DISPATCHER_HEADER, KMUTANT};
+use crate::locks::{Holder, Kind, Mode};
 use crate::machine::thread::{ThreadId, ThreadState};
 use crate::machine::wait::Wait;
 use crate::ntstatus::{STATUS_ABANDONED_WAIT_0, STATUS_TIMEOUT};
@@ -38,6 +39,13 @@ pub mod kind {
 /// The object type without the lock bit.
 fn kind_of(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> u8 {
     cx.memory.get(object, DISPATCHER_HEADER::Type).unwrap_or(0) & 0x7f
+}
+
+/// Which of these objects are mutexes.
+#[must_use]
+pub fn mutexes(cx: &Machine, objects: &[Gva<DISPATCHER_HEADER>]) -> Vec<u64> {
+    let mutexes = objects.iter().filter(|o| kind_of(cx, **o) == kind::MUTANT);
+    mutexes.map(|o| o.raw()).collect()
 }
 
 fn state(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> i32 {
@@ -80,6 +88,8 @@ fn consume(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, thread: ThreadId) -
             let _ = cx.memory.set(mutant, KMUTANT::OwnerThread, owner.cast());
             let abandoned = KMUTANT::Abandoned.read(&cx.memory, mutant).unwrap_or(0) != 0;
             let _ = KMUTANT::Abandoned.write(&mut cx.memory, mutant, 0);
+            let holder = Holder::Thread(thread);
+            cx.lock_taken_by(Kind::Mutex, object.raw(), Mode::Exclusive, holder);
             return abandoned;
         }
         _ => {}
@@ -166,6 +176,33 @@ pub fn satisfy_waiters(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>) {
         if let Some(result) = try_satisfy(cx, &objects, all, id) {
             cx.make_ready(id, result);
         }
+    }
+}
+
+/// What becomes of the mutexes that the running thread, which ends, still owns.
+///
+/// A mutex of KeInitializeMutex stops the system: THREAD_TERMINATE_HELD_MUTEX. One of user mode is
+/// abandoned.
+pub fn abandon_mutexes(cx: &mut Machine) {
+    let holder = Holder::Thread(cx.thread().id);
+    let owned: Vec<u64> = cx
+        .locks
+        .held()
+        .iter()
+        .filter(|c| c.kind == Kind::Mutex && c.holder == holder)
+        .map(|c| c.lock)
+        .collect();
+    for lock in owned {
+        let mutant = Gva::<KMUTANT>::new(lock);
+        if cx.memory.get(mutant, KMUTANT::ApcDisable).unwrap_or(0) != 0 {
+            let thread = cx.thread().object.raw();
+            cx.bugcheck(0x4000_008a, [thread, lock, 0, 0]);
+            return;
+        }
+        cx.lock_renewed(lock);
+        let _ = KMUTANT::Abandoned.write(&mut cx.memory, mutant, 1);
+        let _ = cx.memory.set(mutant, KMUTANT::OwnerThread, Gva::NULL);
+        signal(cx, mutant.cast(), 1);
     }
 }
 

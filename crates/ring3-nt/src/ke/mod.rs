@@ -5,10 +5,12 @@ pub mod dpc;
 pub mod dpc_exports;
 pub mod event;
 pub mod level;
+pub mod queued_spin_lock;
 pub mod scheduler;
 pub mod semaphore;
 pub mod shared_data;
 pub mod spin_lock;
+pub mod system_spin_lock;
 pub mod timer;
 pub mod waiting;
 
@@ -17,6 +19,6 @@ pub mod waiting;
 pub struct State {
     /// Set timers.
     pub timers: timer::Timers,
-    /// Held spin locks and the processors that hold them.
-    pub lock_owners: std::collections::BTreeMap<u64, u64>,
+    /// The words of the system's own spin locks, once somebody has used one.
+    pub system_locks: ring3_memory::Gva<u64>,
 }

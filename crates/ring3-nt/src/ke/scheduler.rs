@@ -187,6 +187,8 @@ impl Machine {
         let id = self.thread().id;
         let object = self.thread().object;
         self.trace.event("thread-end", &[u64::from(id.0)]);
+        self.locks_at_thread_end();
+        dispatcher::abandon_mutexes(self);
         self.thread_mut().state = ThreadState::Terminated;
         dispatcher::signal(self, object.cast(), 1);
         self.wake(Key::new("thread", u64::from(id.0)));

@@ -8,6 +8,7 @@ use super::event::initialize_header;
 use crate::Machine;
 use crate::flow::{Exception, Flow};
 use crate::layout::{DISPATCHER_HEADER, KMUTANT, KSEMAPHORE};
+use crate::locks::Kind;
 use crate::ntstatus::{STATUS_MUTANT_NOT_OWNED, STATUS_SEMAPHORE_LIMIT_EXCEEDED};
 
 /// Routines on semaphores and mutexes.
@@ -75,6 +76,7 @@ impl Semaphores {
     fn KeInitializeMutex(cx: &mut Machine, Mutex: Gva<KMUTANT>, Level: u32) -> Result<(), Fault> {
         let _ = Level;
         initialize_header(cx, Mutex.cast(), kind::MUTANT, KMUTANT::SIZE, 1)?;
+        cx.lock_renewed(Mutex.raw());
         cx.memory.set(Mutex, KMUTANT::OwnerThread, Gva::NULL)?;
         KMUTANT::Abandoned.write(&mut cx.memory, Mutex, 0)?;
         cx.memory.set(Mutex, KMUTANT::ApcDisable, 1u8)
@@ -91,11 +93,13 @@ impl Semaphores {
         let before: i32 = cx.memory.get(header, DISPATCHER_HEADER::SignalState)?;
         let owner = cx.memory.get(Mutex, KMUTANT::OwnerThread)?;
         if owner.raw() != cx.thread().object.raw() {
+            cx.report_not_owner(Kind::Mutex, Mutex.raw());
             return Ok(Flow::Raise(Exception::new(STATUS_MUTANT_NOT_OWNED)));
         }
         if before + 1 > 0 {
             cx.memory.set(Mutex, KMUTANT::OwnerThread, Gva::NULL)?;
         }
+        cx.lock_released(Mutex.raw());
         dispatcher::signal(cx, header, before + 1);
         Ok(Flow::Return(before as u32 as u64))
     }

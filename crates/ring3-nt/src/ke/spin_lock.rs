@@ -9,49 +9,65 @@ use ring3_memory::{Fault, Gva};
 use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Flow, Until};
-use crate::layout::{KLOCK_QUEUE_HANDLE, KSPIN_LOCK_QUEUE};
-use crate::machine::finding::Severity;
+use crate::locks::{Kind, Mode};
 
-/// Takes the lock when it is free; the processor stays busy until then. Gives `result`.
+/// `SYNCH_LEVEL` of x64.
+const SYNCH_LEVEL: u8 = 12;
+/// No IRQL to go back to.
+pub(super) const UNCHANGED: u8 = 0xff;
+
+/// Takes the lock when it is free; the processor stays busy until then. Gives `result`. `level` is the
+/// IRQL before the routine changed it.
 #[resumable]
-pub fn acquire(cx: &mut Machine, lock: Gva<u64>, result: u64) -> Result<u64, Fault> {
-    let processor = cx.current as u64;
-    if cx.memory.read(lock)? != 0 && cx.ke.lock_owners.get(&lock.raw()) == Some(&processor) {
-        let text = format!(
-            "the spin lock {:#x} is acquired by the processor that holds it: a deadlock",
-            lock.raw()
-        );
-        cx.report("lock/recursive-spin-lock", Severity::Error, text);
-    }
+pub fn acquire(cx: &mut Machine, kind: Kind, lock: Gva<u64>, level: u8) -> Result<u64, Fault> {
+    let held: bool = cx.memory.read(lock)? != 0;
+    cx.lock_used_as(kind, lock.raw());
+    cx.lock_wanted(kind, lock.raw(), Mode::Exclusive, held);
     while cx.memory.read(lock)? != 0 {
         spin!(Until::Zero(lock));
     }
     cx.memory.write(lock, 1)?;
-    let holder = cx.current as u64;
-    cx.ke.lock_owners.insert(lock.raw(), holder);
-    Ok(result)
+    cx.lock_taken(kind, lock.raw(), Mode::Exclusive);
+    if level == UNCHANGED {
+        return Ok(crate::machine::SCRUBBED);
+    }
+    cx.lock_level(level);
+    Ok(u64::from(level))
 }
 
 /// Frees a lock.
-fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
-    if cx.memory.read(lock)? == 0 {
-        let text = format!(
-            "the spin lock {:#x} is released but nobody holds it",
-            lock.raw()
-        );
-        cx.report("lock/not-held", Severity::Error, text);
+///
+/// # Errors
+/// A fault if it cannot be used.
+pub fn free(cx: &mut Machine, kind: Kind, lock: Gva<u64>) -> Result<(), Fault> {
+    let word = cx.memory.read(lock)?;
+    let holder = cx.lock_holder();
+    if word == 0 || cx.locks.held_by(lock.raw(), holder).is_none() {
+        cx.report_not_owner(kind, lock.raw());
     }
-    cx.ke.lock_owners.remove(&lock.raw());
+    cx.lock_released(lock.raw());
     cx.memory.write(lock, 0)
 }
 
-fn raise_and_acquire(cx: &mut Machine, lock: Gva<u64>) -> Result<Flow, Fault> {
+fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
+    free(cx, Kind::SpinLock, lock)
+}
+
+/// Raises the IRQL to `to` and takes the lock; gives the old IRQL.
+fn raise_and_acquire(cx: &mut Machine, lock: Gva<u64>, to: u8) -> Result<Flow, Fault> {
     let old = cx.irql();
     cx.memory.read(lock)?;
-    if old <= DISPATCH_LEVEL {
-        cx.set_irql(DISPATCH_LEVEL);
-    }
-    Ok(Flow::Become(acquire(lock, u64::from(old))))
+    cx.set_irql(old.max(to));
+    Ok(Flow::Become(acquire(Kind::SpinLock, lock, old)))
+}
+
+/// Frees a lock and goes back to an IRQL.
+fn release_and_lower(cx: &mut Machine, lock: Gva<u64>, level: u8) -> Result<(), Fault> {
+    cx.memory.read(lock)?;
+    cx.check_level(Kind::SpinLock, lock.raw(), level);
+    release(cx, lock)?;
+    cx.set_irql(level);
+    Ok(())
 }
 
 /// Routines on spin locks.
@@ -63,7 +79,9 @@ impl SpinLocks {
     #[page("wdm/nf-wdm-keinitializespinlock")]
     #[irql(any)]
     fn KeInitializeSpinLock(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<(), Fault> {
-        cx.memory.write(SpinLock, 0)
+        cx.memory.write(SpinLock, 0)?;
+        cx.lock_renewed(SpinLock.raw());
+        Ok(())
     }
 
     /// Raises the IRQL to DISPATCH_LEVEL and acquires a spin lock; gives the old IRQL.
@@ -71,16 +89,22 @@ impl SpinLocks {
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(u8)]
     fn KeAcquireSpinLockRaiseToDpc(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<Flow, Fault> {
-        raise_and_acquire(cx, SpinLock)
+        raise_and_acquire(cx, SpinLock, DISPATCH_LEVEL)
+    }
+
+    /// Raises the IRQL to SYNCH_LEVEL and acquires a spin lock; gives the old IRQL.
+    #[page("")]
+    #[irql(..=DISPATCH_LEVEL)]
+    #[returns(u8)]
+    fn KeAcquireSpinLockRaiseToSynch(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<Flow, Fault> {
+        raise_and_acquire(cx, SpinLock, SYNCH_LEVEL)
     }
 
     /// Releases a spin lock and restores the IRQL.
     #[page("wdm/nf-wdm-kereleasespinlock")]
     #[irql(DISPATCH_LEVEL)]
     fn KeReleaseSpinLock(cx: &mut Machine, SpinLock: Gva<u64>, NewIrql: u8) -> Result<(), Fault> {
-        release(cx, SpinLock)?;
-        cx.set_irql(NewIrql);
-        Ok(())
+        release_and_lower(cx, SpinLock, NewIrql)
     }
 
     /// Acquires a spin lock at DISPATCH_LEVEL or above.
@@ -89,7 +113,7 @@ impl SpinLocks {
     #[returns(())]
     fn KeAcquireSpinLockAtDpcLevel(cx: &mut Machine, SpinLock: Gva<u64>) -> Flow {
         let _ = &cx;
-        Flow::Become(acquire(SpinLock, 0))
+        Flow::Become(acquire(Kind::SpinLock, SpinLock, UNCHANGED))
     }
 
     /// Releases a spin lock and leaves the IRQL.
@@ -97,6 +121,25 @@ impl SpinLocks {
     #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
     fn KeReleaseSpinLockFromDpcLevel(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<(), Fault> {
         release(cx, SpinLock)
+    }
+
+    /// Acquires a spin lock in a threaded DPC, which may run at PASSIVE_LEVEL; gives the old IRQL.
+    #[page("wdm/nf-wdm-keacquirespinlockfordpc")]
+    #[irql(..=DISPATCH_LEVEL)]
+    #[returns(u8)]
+    fn KeAcquireSpinLockForDpc(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<Flow, Fault> {
+        raise_and_acquire(cx, SpinLock, DISPATCH_LEVEL)
+    }
+
+    /// Releases a spin lock in a threaded DPC.
+    #[page("wdm/nf-wdm-kereleasespinlockfordpc")]
+    #[irql(DISPATCH_LEVEL)]
+    fn KeReleaseSpinLockForDpc(
+        cx: &mut Machine,
+        SpinLock: Gva<u64>,
+        OldIrql: u8,
+    ) -> Result<(), Fault> {
+        release_and_lower(cx, SpinLock, OldIrql)
     }
 
     /// Acquires a spin lock if it is free.
@@ -110,80 +153,15 @@ impl SpinLocks {
             return Ok(false);
         }
         cx.memory.write(SpinLock, 1)?;
-        let holder = cx.current as u64;
-        cx.ke.lock_owners.insert(SpinLock.raw(), holder);
+        cx.lock_used_as(Kind::SpinLock, SpinLock.raw());
+        cx.lock_taken(Kind::SpinLock, SpinLock.raw(), Mode::Exclusive);
         Ok(true)
     }
 
     /// Tells whether a spin lock is free.
     #[page("wdm/nf-wdm-ketestspinlock")]
-    #[irql(..=DISPATCH_LEVEL)]
+    #[irql(any)]
     fn KeTestSpinLock(cx: &mut Machine, SpinLock: Gva<u64>) -> Result<bool, Fault> {
         Ok(cx.memory.read(SpinLock)? == 0)
-    }
-
-    /// Raises the IRQL and acquires a queued spin lock.
-    #[page("wdm/nf-wdm-keacquireinstackqueuedspinlock")]
-    #[irql(..=DISPATCH_LEVEL)]
-    #[hal]
-    #[returns(())]
-    #[assumed(
-        "waiters are served in the order in which they are scheduled, not strictly first come first served"
-    )]
-    fn KeAcquireInStackQueuedSpinLock(
-        cx: &mut Machine,
-        SpinLock: Gva<u64>,
-        LockHandle: Gva<KLOCK_QUEUE_HANDLE>,
-    ) -> Result<Flow, Fault> {
-        let queue = LockHandle.at(KLOCK_QUEUE_HANDLE::LockQueue);
-        cx.memory.set(queue, KSPIN_LOCK_QUEUE::Next, Gva::NULL)?;
-        cx.memory.set(queue, KSPIN_LOCK_QUEUE::Lock, SpinLock)?;
-        let old = cx.irql();
-        cx.memory
-            .set(LockHandle, KLOCK_QUEUE_HANDLE::OldIrql, old)?;
-        raise_and_acquire(cx, SpinLock)
-    }
-
-    /// Releases a queued spin lock and restores the IRQL.
-    #[page("wdm/nf-wdm-kereleaseinstackqueuedspinlock")]
-    #[irql(DISPATCH_LEVEL)]
-    #[hal]
-    fn KeReleaseInStackQueuedSpinLock(
-        cx: &mut Machine,
-        LockHandle: Gva<KLOCK_QUEUE_HANDLE>,
-    ) -> Result<(), Fault> {
-        let queue = LockHandle.at(KLOCK_QUEUE_HANDLE::LockQueue);
-        let lock = cx.memory.get(queue, KSPIN_LOCK_QUEUE::Lock)?;
-        let old = cx.memory.get(LockHandle, KLOCK_QUEUE_HANDLE::OldIrql)?;
-        release(cx, lock)?;
-        cx.set_irql(old);
-        Ok(())
-    }
-
-    /// Acquires a queued spin lock at DISPATCH_LEVEL.
-    #[page("wdm/nf-wdm-keacquireinstackqueuedspinlockatdpclevel")]
-    #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    #[returns(())]
-    fn KeAcquireInStackQueuedSpinLockAtDpcLevel(
-        cx: &mut Machine,
-        SpinLock: Gva<u64>,
-        LockHandle: Gva<KLOCK_QUEUE_HANDLE>,
-    ) -> Result<Flow, Fault> {
-        let queue = LockHandle.at(KLOCK_QUEUE_HANDLE::LockQueue);
-        cx.memory.set(queue, KSPIN_LOCK_QUEUE::Next, Gva::NULL)?;
-        cx.memory.set(queue, KSPIN_LOCK_QUEUE::Lock, SpinLock)?;
-        Ok(Flow::Become(acquire(SpinLock, 0)))
-    }
-
-    /// Releases a queued spin lock and leaves the IRQL.
-    #[page("wdm/nf-wdm-kereleaseinstackqueuedspinlockfromdpclevel")]
-    #[irql(DISPATCH_LEVEL..=HIGH_LEVEL)]
-    fn KeReleaseInStackQueuedSpinLockFromDpcLevel(
-        cx: &mut Machine,
-        LockHandle: Gva<KLOCK_QUEUE_HANDLE>,
-    ) -> Result<(), Fault> {
-        let queue = LockHandle.at(KLOCK_QUEUE_HANDLE::LockQueue);
-        let lock = cx.memory.get(queue, KSPIN_LOCK_QUEUE::Lock)?;
-        release(cx, lock)
     }
 }

@@ -8,6 +8,7 @@ use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Flow, Pass, Until};
 use crate::layout::{DISPATCHER_HEADER, LARGE_INTEGER};
+use crate::locks::{Kind, Mode};
 use crate::machine::finding::Severity;
 use crate::machine::wait::Wait;
 use crate::ntstatus::{NTSTATUS, STATUS_TIMEOUT};
@@ -60,6 +61,15 @@ pub fn wait(
     timeout: Timeout,
 ) -> Flow {
     let thread = cx.thread().id;
+    // Whoever gives up after a time is not stuck, and one of several objects is enough.
+    let mutexes = if timeout == Timeout::Never && (all || objects.len() == 1) {
+        dispatcher::mutexes(cx, &objects)
+    } else {
+        Vec::new()
+    };
+    for mutex in &mutexes {
+        cx.lock_wanted(Kind::Mutex, *mutex, Mode::Exclusive, false);
+    }
     if let Some(result) = dispatcher::try_satisfy(cx, &objects, all, thread) {
         return Flow::Return(result);
     }
@@ -79,6 +89,9 @@ pub fn wait(
         let thread = cx.thread().object.raw();
         return Flow::Bugcheck(0xb8, [thread, 0, 0, 0]);
     }
+    for mutex in mutexes {
+        cx.lock_waited_for(Kind::Mutex, mutex, Mode::Exclusive);
+    }
     Flow::Wait(
         Wait::Objects {
             objects,
@@ -97,6 +110,7 @@ pub struct Waiting;
 impl Waiting {
     /// Puts the thread into a wait until an object is signalled or the time is over.
     #[page("wdm/nf-wdm-kewaitforsingleobject")]
+    #[alias("KeWaitForMutexObject")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(NTSTATUS)]
     #[partial("alerts and user APCs")]

@@ -147,6 +147,14 @@ guest_struct! {
         Ptr: Gva = 0x0,
     }
 
+    /// Run-down protection with a count for each processor.
+    pub struct EX_RUNDOWN_REF_CACHE_AWARE("_EX_RUNDOWN_REF_CACHE_AWARE", 0x18) {
+        RunRefs: Gva<EX_RUNDOWN_REF> = 0x0,
+        PoolToFree: Gva = 0x8,
+        RunRefSize: u32 = 0x10,
+        Number: u32 = 0x14,
+    }
+
     /// A device queue.
     pub struct KDEVICE_QUEUE("_KDEVICE_QUEUE", 0x28) {
         Type: i16 = 0x0,

@@ -86,6 +86,7 @@ impl Machine {
             calls: std::collections::BTreeMap::new(),
             host_steps: 0,
             ke: crate::ke::State::default(),
+            locks: crate::locks::State::default(),
             ex: crate::ex::State::default(),
             mm: crate::mm::State::default(),
             ob: crate::ob::State::default(),

@@ -147,6 +147,8 @@ pub struct Machine {
     pub host_steps: u64,
     /// State of the kernel's parts.
     pub ke: crate::ke::State,
+    /// Locks: who holds them, who wants them, in which order.
+    pub locks: crate::locks::State,
     /// Pool.
     pub ex: crate::ex::State,
     /// Memory manager.
@@ -389,6 +391,7 @@ impl Machine {
         self.clock.hash(&mut h);
         self.parked.hash(&mut h);
         self.ke.hash(&mut h);
+        self.locks.hash(&mut h);
         self.ex.hash(&mut h);
         self.mm.hash(&mut h);
         self.ob.hash(&mut h);

@@ -286,6 +286,7 @@ impl Machine {
             return;
         };
         crate::ps::loaded_modules::remove(self, base);
+        self.locks_freed(base, u64::from(module.size));
         let cr3 = self.memory.context().cr3;
         for page in (0..u64::from(module.size)).step_by(PAGE as usize) {
             if let Some(frame) = self.memory.unmap(cr3, base + page) {

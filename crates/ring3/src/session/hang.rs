@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use ring3_nt::Machine;
+use ring3_nt::flow::Until;
 use ring3_nt::ke::dispatcher::kind;
 use ring3_nt::layout::DISPATCHER_HEADER;
 use ring3_nt::machine::finding::Place;
@@ -52,13 +53,15 @@ pub(super) fn report(machine: &Machine, what: &str, idle: bool) -> String {
             let name = &machine.thread_by(processor.current).name;
             let _ = write!(
                 out,
-                "\n  processor {} spins in thread {name} until {until:?}",
-                processor.number
+                "\n  processor {} spins in thread {name} at IRQL {}, {}",
+                processor.number,
+                processor.irql(),
+                spins_for(until)
             );
         }
     }
-    for (lock, holder) in &machine.ke.lock_owners {
-        let _ = write!(out, "\n  spin lock {lock:#x} is held by processor {holder}");
+    for line in machine.describe_locks() {
+        let _ = write!(out, "\n  {line}");
     }
     out
 }
@@ -111,6 +114,21 @@ fn waits_for(machine: &Machine, wait: &Wait) -> String {
             "the time {} ms after the start",
             due / super::wait::MILLISECOND
         ),
+    }
+}
+
+/// What a busy processor waits for, in words.
+fn spins_for(until: &Until) -> String {
+    match until {
+        Until::Zero(word) => format!("until the word at {:#x} is 0", word.raw()),
+        Until::MaskedZero(word, mask) => {
+            format!("until {mask:#x} is clear in the word at {:#x}", word.raw())
+        }
+        Until::Time(due) => format!(
+            "until {} ms after the start",
+            due / super::wait::MILLISECOND
+        ),
+        Until::DpcsDrained => "until no DPC is queued or runs".to_owned(),
     }
 }
 
