@@ -10,6 +10,7 @@ use crate::export::variable::Variable;
 const GROUPS: &[Group] = &[
     crate::cm::callback::Callbacks::EXPORTS,
     crate::cm::keys::Keys::EXPORTS,
+    crate::dbg::debugger::KernelDebugger::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
     crate::ex::callback::CallbackObjects::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
@@ -105,6 +106,7 @@ pub fn exports() -> Arc<ExportTable> {
 
 /// Gives every part of the kernel its start state in a fresh machine.
 pub fn initialize(cx: &mut Machine) {
+    crate::dbg::filter::initialize(cx);
     crate::ob::types::initialize(cx);
     crate::ob::directories::initialize(cx);
     crate::mm::section::initialize(cx);
