@@ -26,6 +26,7 @@ pub mod run_once;
 pub mod short_name;
 pub mod splay;
 pub mod system;
+pub mod table_search;
 pub mod time;
 pub mod unicode_case;
 pub mod unicode_string;
