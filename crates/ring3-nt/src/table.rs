@@ -10,6 +10,7 @@ use crate::export::variable::Variable;
 const GROUPS: &[Group] = &[
     crate::cm::callback::Callbacks::EXPORTS,
     crate::cm::keys::Keys::EXPORTS,
+    crate::dbg::debugger::KernelDebugger::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
     crate::ex::callback::CallbackObjects::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
@@ -59,6 +60,7 @@ const GROUPS: &[Group] = &[
     crate::rtl::ansi_string::AnsiStrings::EXPORTS,
     crate::rtl::avl_table::AvlTables::EXPORTS,
     crate::rtl::bitmap::Bitmaps::EXPORTS,
+    crate::rtl::compression::Compression::EXPORTS,
     crate::rtl::convert::Conversions::EXPORTS,
     crate::rtl::crt::characters::Characters::EXPORTS,
     crate::rtl::crt::compare::Comparing::EXPORTS,
@@ -74,12 +76,17 @@ const GROUPS: &[Group] = &[
     crate::rtl::exception::stack_trace::StackTraces::EXPORTS,
     crate::rtl::exception::unwind_exports::Unwinding::EXPORTS,
     crate::rtl::generic_table::GenericTables::EXPORTS,
+    crate::rtl::heap::HeapRoutines::EXPORTS,
+    crate::rtl::image::Images::EXPORTS,
+    crate::rtl::internet_address::InternetAddresses::EXPORTS,
     crate::rtl::memory::MemoryRoutines::EXPORTS,
     crate::rtl::numbers::Numbers::EXPORTS,
+    crate::rtl::oem_string::OemStrings::EXPORTS,
     crate::rtl::query_registry::RegistryQueries::EXPORTS,
     crate::rtl::random::RandomNumbers::EXPORTS,
     crate::rtl::registry::RegistryHelpers::EXPORTS,
     crate::rtl::run_once::OnceOnly::EXPORTS,
+    crate::rtl::short_name::ShortNames::EXPORTS,
     crate::rtl::splay::SplayTrees::EXPORTS,
     crate::rtl::system::SmallRoutines::EXPORTS,
     crate::rtl::time::Times::EXPORTS,
@@ -108,6 +115,7 @@ pub fn exports() -> Arc<ExportTable> {
 
 /// Gives every part of the kernel its start state in a fresh machine.
 pub fn initialize(cx: &mut Machine) {
+    crate::dbg::filter::initialize(cx);
     crate::ob::types::initialize(cx);
     crate::ob::directories::initialize(cx);
     crate::mm::section::initialize(cx);

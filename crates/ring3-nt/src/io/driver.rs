@@ -178,6 +178,7 @@ pub fn start_driver(cx: &mut Machine, number: usize) -> Result<NTSTATUS, Fault> 
     };
     let object: Gva<DRIVER_OBJECT> = driver.object;
     let base: u64 = driver.base;
+    crate::dbg::filter::read_registry(cx);
     let registry = cx.registry_string(object);
     let entry = cx.memory.get(object, DRIVER_OBJECT::DriverInit)?;
     let status: NTSTATUS = call!(entry, object, registry);

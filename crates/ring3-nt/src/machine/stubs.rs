@@ -271,6 +271,12 @@ impl SystemModule {
             places.insert(name.clone(), data.len() as u32);
             data.resize((data.len() + *size as usize).next_multiple_of(16), 0u8);
         }
+        // Variables that the kernel has symbols of but does not export.
+        let mut private: BTreeMap<String, u32> = BTreeMap::new();
+        for name in crate::dbg::filter::symbols().filter(|_| kernel) {
+            private.insert(name, data.len() as u32);
+            data.resize(data.len() + 4, 0u8);
+        }
         let mut missing: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         let mut missing_size = 0u32;
         for (name, (size, _)) in variables.iter().filter(|(_, (_, modelled))| !*modelled) {
@@ -392,6 +398,9 @@ impl SystemModule {
         for (name, offset) in &places {
             builder.export(name.clone(), data_rva + offset);
             addresses.insert(name.clone(), base + u64::from(data_rva + offset));
+        }
+        for (name, offset) in private {
+            addresses.insert(name, base + u64::from(data_rva + offset));
         }
         let mut absent = BTreeMap::new();
         for (name, (offset, size)) in missing {

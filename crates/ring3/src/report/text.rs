@@ -86,6 +86,9 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
         for line in &shown[first..] {
             let _ = writeln!(out, "  {line}");
         }
+        for hidden in report.machine.dbg.hidden() {
+            let _ = writeln!(out, "  {}", style.dim(&format!("({hidden})")));
+        }
     }
     if let Some(status) = report.story.driver_entry.filter(|s| *s >= 0xc000_0000) {
         let _ = writeln!(

@@ -22,6 +22,18 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
     engine.register_fn("dbgprint", move || own.verb(|session| session.dbgprint()));
     let own = shared.clone();
+    engine.register_fn("dbgprint_shown", move || {
+        own.verb(|session| session.dbgprint_shown())
+    });
+    let own = shared.clone();
+    engine.register_fn(
+        "dbgprint_mask",
+        move |component: &str, mask: i64| -> Outcome<()> {
+            let mask = unsigned(mask, "mask")?;
+            own.verb(|session| session.dbgprint_mask(component, mask))
+        },
+    );
+    let own = shared.clone();
     engine.register_fn("pool", move |tag: &str| -> Outcome<i64> {
         Ok(own.verb(|session| session.pool(tag))? as i64)
     });
