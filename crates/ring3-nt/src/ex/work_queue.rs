@@ -11,6 +11,7 @@ use crate::layout::{LIST_ENTRY, WORK_QUEUE_ITEM};
 use crate::machine::finding::Severity;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
+use crate::ps::attach;
 
 /// Workers at most; more are not made though items wait.
 const MOST_WORKERS: usize = 8;
@@ -134,6 +135,9 @@ fn worker(cx: &mut Machine) -> Flow {
                     work.item,
                 ],
             );
+        }
+        if let Some(flow) = attach::left_attached(cx, attach::Returned::Worker(work.routine)) {
+            return flow;
         }
         cx.ex.work.running.remove(&thread);
         if work.object != 0 {

@@ -22,6 +22,7 @@ use crate::ntstatus::{
     NTSTATUS, STATUS_INVALID_HANDLE, STATUS_NOT_FOUND, STATUS_PENDING,
     STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS,
 };
+use crate::ps::attach;
 
 /// What an application asks for.
 #[derive(Clone, Hash, Debug, PartialEq, Eq)]
@@ -62,6 +63,23 @@ pub enum UserRequest {
     },
     /// Do something to a plugged-in device, by its number.
     Pnp(usize, PnpAction),
+    /// Start a process with one thread; its number is the result's information.
+    CreateProcess {
+        /// Image name.
+        name: String,
+        /// Whether its pointers have 32 bits.
+        wow64: bool,
+    },
+    /// Call a function of a driver with up to four arguments, as a unit test does; its result is the result's
+    /// information.
+    CallFunction {
+        /// Where it is.
+        address: u64,
+        /// Its arguments.
+        arguments: Vec<u64>,
+        /// The IRQL at which it is called.
+        irql: u8,
+    },
     /// End the process: what it has in flight is cancelled and waited for, its handles are closed, its
     /// threads end.
     Exit,
@@ -113,6 +131,9 @@ const FIRST_USER_ADDRESS: u64 = 0x1000_0000;
 )]
 pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
     let thread: ThreadId = cx.thread().id;
+    if !cx.process().exited {
+        host!(crate::ps::notify::thread_started());
+    }
     loop {
         while cx
             .io
@@ -122,7 +143,7 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
             .is_none_or(VecDeque::is_empty)
         {
             if cx.process().exited {
-                return Flow::ThreadEnd;
+                return Flow::Become(crate::ps::notify::end_thread());
             }
             wait!(Wait::On(Key::new("user-thread", u64::from(thread.0))));
         }
@@ -150,6 +171,9 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         cx.thread_mut().previous_mode = u8::from(cx.thread().user);
         cx.io.user.note(thread, 0);
         let status: NTSTATUS = host!(carry_out(number, request));
+        if let Some(flow) = attach::left_attached(cx, attach::Returned::Service(0)) {
+            return flow;
+        }
         cx.thread_mut().previous_mode = 0;
         let information = cx.io.user.noted(thread);
         cx.io.user.results.entry(number).or_insert(UserResult {
@@ -203,6 +227,16 @@ fn carry_out(cx: &mut Machine, number: u64, request: UserRequest) -> Flow {
             hardware_id,
         } => Flow::Become(super::pnp::plug(driver, hardware_id)),
         UserRequest::Pnp(device, action) => Flow::Become(super::pnp::act(device, action)),
+        UserRequest::CreateProcess { name, wow64 } => {
+            Flow::Become(crate::ps::create::create_process(name, wow64))
+        }
+        UserRequest::CallFunction {
+            address,
+            arguments,
+            irql,
+        } => Flow::Become(super::call_function::call_function(
+            address, arguments, irql,
+        )),
         UserRequest::Exit => Flow::Become(super::exit::exit_process()),
     }
 }
@@ -363,7 +397,7 @@ impl Machine {
         let first = at & !(PAGE - 1);
         let end = at
             .checked_add(size)
-            .filter(|end| *end <= self.build.user_probe_address);
+            .filter(|end| *end <= crate::mm::virtual_memory::end_of_user(self, process));
         let Some(end) = end.filter(|end| *end > at && first != 0) else {
             return false;
         };

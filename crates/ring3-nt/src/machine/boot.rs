@@ -16,8 +16,9 @@ use super::trace::{Trace, TraceSet};
 use super::{EngineSlot, Machine};
 use crate::build::WIN10_2004;
 use crate::flow::Kont;
-use crate::layout::{CLIENT_ID, EPROCESS, ETHREAD, KPCR, KPRCB, KPROCESS, KTHREAD};
+use crate::layout::{CLIENT_ID, EPROCESS, ETHREAD, KAPC_STATE, KPCR, KPRCB, KPROCESS, KTHREAD};
 use crate::mm::space::{self, PAGE, Region};
+use crate::ntstatus::STATUS_PENDING;
 
 /// How to make a machine.
 #[derive(Clone, Debug)]
@@ -165,6 +166,14 @@ impl Machine {
                 exited: false,
             },
         );
+        let now = self.clock.system() as i64;
+        let m = &mut self.memory;
+        let _ = m.set(object, EPROCESS::CreateTime, now);
+        let _ = m.set(object, EPROCESS::SequenceNumber, u64::from(id.0) + 1);
+        let _ = m.set(object, EPROCESS::ExitStatus, STATUS_PENDING);
+        // PROCESS_PRIORITY_CLASS_NORMAL of ntpsapi.h.
+        let _ = m.set(object, EPROCESS::PriorityClass, 2);
+        self.adopt_object(object.raw(), crate::ob::Kind::Process, "", 0);
         id
     }
 
@@ -262,6 +271,11 @@ fn create_thread_at(
     let _ = m.set(thread, KTHREAD::StackBase, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackLimit, Gva::new(stack));
     let _ = m.set(thread, KTHREAD::Process, process_object.cast());
+    let _ = m.set(
+        thread.at(KTHREAD::ApcState),
+        KAPC_STATE::Process,
+        process_object.cast(),
+    );
     let _ = m.set(
         object.at(ETHREAD::Cid),
         CLIENT_ID::UniqueProcess,

@@ -3,6 +3,7 @@
 //! Objects live in nonpaged pool behind a real OBJECT_HEADER; type, counts and name are kept here,
 //! by the address of the body.
 
+pub mod callbacks;
 pub mod directories;
 pub mod exports;
 pub mod handles;
@@ -83,6 +84,8 @@ pub struct State {
     pub names: BTreeMap<String, u64>,
     /// The OBJECT_TYPE of each type, by name.
     pub types: BTreeMap<String, u64>,
+    /// Who is asked when handles of processes and threads are opened.
+    pub callbacks: callbacks::State,
     /// Handles by process and value.
     pub handles: BTreeMap<(ProcessId, u64), Handle>,
 }
@@ -205,6 +208,7 @@ impl Machine {
     /// Removes an object and frees its memory.
     pub fn delete_object(&mut self, body: u64) {
         self.forget_name(body);
+        crate::mm::section::object_deleted(self, body);
         if self.ob.objects.remove(&body).is_some() {
             self.pool_free(Gva::new(body.wrapping_sub(HEADER)));
         }

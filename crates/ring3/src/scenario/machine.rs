@@ -38,6 +38,15 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
         Ok(own.verb(|session| session.pool(tag))? as i64)
     });
     let own = shared.clone();
+    engine.register_fn("fail_allocation", move |n: i64| -> Outcome<bool> {
+        let n = unsigned(n, "number of allocations")?;
+        own.verb(|session| session.fail_allocation(Some(n)))
+    });
+    let own = shared.clone();
+    engine.register_fn("fail_no_allocation", move || {
+        own.verb(|session| session.fail_allocation(None))
+    });
+    let own = shared.clone();
     engine.register_fn("power", move |state: &str| -> Outcome<i64> {
         Ok(i64::from(own.verb(|session| session.power(state))?.0))
     });

@@ -96,12 +96,16 @@ pub(super) fn load(map: &Map) -> Outcome<LoadOptions> {
     Ok(options)
 }
 
-/// Options of `process`: those of 64-bit processes with the user's own token are the default.
-pub(super) fn process(map: &Map) -> Outcome<()> {
+/// Options of `process`: whether its addresses have 32 bits. The user's own token is the default.
+pub(super) fn process(map: &Map) -> Outcome<bool> {
+    let mut wow64 = false;
     for (key, value) in map {
         match key.as_str() {
-            "bits" if value.as_int() == Ok(64) => {}
-            "bits" => return mistake("32-bit processes are not modelled yet"),
+            "bits" => match value.as_int() {
+                Ok(64) => wow64 = false,
+                Ok(32) => wow64 = true,
+                _ => return mistake("bits: 32 or 64 is needed"),
+            },
             "token" => return mistake("tokens other than the default are not modelled yet"),
             other => {
                 return mistake(format!(
@@ -110,5 +114,18 @@ pub(super) fn process(map: &Map) -> Outcome<()> {
             }
         }
     }
-    Ok(())
+    Ok(wow64)
+}
+
+/// Options of `driver().call`: the IRQL.
+pub(super) fn call(map: &Map) -> Outcome<u8> {
+    let mut irql = 0;
+    for (key, value) in map {
+        match (key.as_str(), value.as_int()) {
+            ("irql", Ok(level @ 0..=2)) => irql = level as u8,
+            ("irql", _) => return mistake("irql: 0, 1 or 2 is needed"),
+            (other, _) => return mistake(format!("call has no option {other:?}; it has irql")),
+        }
+    }
+    Ok(irql)
 }

@@ -15,8 +15,8 @@ pub(super) struct ProcessObject {
 }
 
 impl ProcessObject {
-    fn start(shared: &Shared, name: &str) -> Outcome<Self> {
-        let process = shared.verb(|session| session.process(name))?;
+    fn start(shared: &Shared, name: &str, wow64: bool) -> Outcome<Self> {
+        let process = shared.verb(|session| session.process_with(name, wow64))?;
         Ok(Self {
             shared: shared.clone(),
             process,
@@ -35,13 +35,13 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
     engine.register_type_with_name::<ProcessObject>("process");
     engine.register_fn("process", move |name: &str| {
-        ProcessObject::start(&own, name)
+        ProcessObject::start(&own, name, false)
     });
     let own = shared.clone();
     engine.register_fn("process", move |name: &str, map: Map| {
-        options::process(&map)?;
-        ProcessObject::start(&own, name)
+        ProcessObject::start(&own, name, options::process(&map)?)
     });
+
     engine.register_fn("open", |app: &mut ProcessObject, path: &str| {
         app.open(path, &OpenOptions::default())
     });

@@ -53,18 +53,34 @@ impl Session {
     /// Starts a user process with an empty user half and one thread.
     ///
     /// # Errors
-    /// [`SessionError::Usage`] if guest memory is used up; errors that end the run.
+    /// [`SessionError::Status`] if a driver refuses it, or guest memory is used up; errors that end the run.
     pub fn process(&mut self, name: &str) -> Result<Process, SessionError> {
-        let answer = self.verb(format!("process({name:?})"), |session| {
-            let id = session.machine.create_process(name).ok_or_else(|| {
-                SessionError::Usage(format!(
-                    "no guest memory for the process {name}; raise it with --ram"
-                ))
-            })?;
-            let thread = session.user_thread(id)?;
-            session.wait(&format!("the start of {name}"), |m| {
-                m.user_thread_is_free(thread)
-            })?;
+        self.process_with(name, false)
+    }
+
+    /// Starts a user process; `wow64` makes it one whose addresses have 32 bits.
+    ///
+    /// # Errors
+    /// [`SessionError::Status`] if a driver refuses it, or guest memory is used up; errors that end the run.
+    pub fn process_with(&mut self, name: &str, wow64: bool) -> Result<Process, SessionError> {
+        let bits = if wow64 { ", 32" } else { "" };
+        let answer = self.verb(format!("process({name:?}{bits})"), |session| {
+            let what = format!("the start of {name}");
+            let creator = session.system_thread()?;
+            let request = UserRequest::CreateProcess {
+                name: name.to_owned(),
+                wow64,
+            };
+            let (status, id) = session.ask(creator, &what, request)?;
+            if !status.is_success() {
+                return Err(SessionError::Status { what, status });
+            }
+            let id = ProcessId(id as u32);
+            let first = session.machine.threads.values().find(|t| t.process == id);
+            let Some(thread) = first.map(|t| t.id) else {
+                return Err(SessionError::Usage(format!("{name} has no thread")));
+            };
+            session.wait(&what, |m| m.user_thread_is_free(thread))?;
             let state = State {
                 name: name.to_owned(),
                 id,

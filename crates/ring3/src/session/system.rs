@@ -75,6 +75,20 @@ impl Session {
         Ok(())
     }
 
+    /// Lets allocations of drivers succeed `n` times, then fail once; `None` lets all succeed again. Gives whether the
+    /// one that was to fail before is still to come.
+    ///
+    /// # Errors
+    /// [`SessionError::Stopped`] and the like once the run is over.
+    pub fn fail_allocation(&mut self, n: Option<u64>) -> Result<bool, SessionError> {
+        let answer = self.verb(format!("fail_allocation({n:?})"), |session| {
+            let waiting = session.machine.ex.fail_allocation.is_some();
+            session.machine.ex.fail_allocation = n;
+            Ok(Answer::Flag(waiting))
+        })?;
+        Ok(answer == Answer::Flag(true))
+    }
+
     /// Bytes of pool in use with this tag, e.g. `"Tag1"`.
     ///
     /// # Errors
