@@ -4,7 +4,10 @@ use ring3_macros::resumable;
 use ring3_memory::Gva;
 
 use crate::Machine;
+use crate::bugcheck_codes::TIMER_OR_DPC_INVALID;
 use crate::export::irql::DISPATCH_LEVEL;
+use crate::flow::Flow;
+use crate::ke::apc;
 use crate::layout::KDPC;
 use crate::machine::finding::Severity;
 
@@ -51,6 +54,7 @@ pub fn remove(cx: &mut Machine, dpc: Gva<KDPC>) -> bool {
         if let Some(at) = processor.dpcs.iter().position(|d| *d == dpc) {
             processor.dpcs.remove(at);
             let _ = cx.memory.set(dpc, KDPC::DpcData, Gva::NULL);
+            cx.ke.timer_dpcs.remove(&dpc.raw());
             return true;
         }
     }
@@ -79,14 +83,24 @@ fn next(cx: &mut Machine) -> Option<(u64, [u64; 4])> {
         cx.processor_mut().dpc_active = false;
     }
 )]
-pub fn retire_dpcs(cx: &mut Machine) {
+pub fn retire_dpcs(cx: &mut Machine) -> Flow {
     while let Some((routine, [dpc, context, argument1, argument2])) = next(cx) {
         cx.trace.event("dpc", &[dpc, routine]);
         if cx.trace.set.interrupt {
             let name = cx.symbolize(routine);
             cx.trace_line(format!("DPC {dpc:#x}: {name}"));
         }
+        let called: u64 = routine;
+        let of_timer: bool = cx.ke.timer_dpcs.remove(&dpc);
+        let before: u32 = apc::combined_disable(cx, cx.thread().object.cast());
         call!(routine, dpc, context, argument1, argument2);
+        let after = apc::combined_disable(cx, cx.thread().object.cast());
+        if after != before {
+            // TIMER_OR_DPC_INVALID, its causes 4 and 5.
+            let cause = 4 + u64::from(of_timer);
+            let parameters = [cause, called, u64::from(before), u64::from(after)];
+            return Flow::Bugcheck(TIMER_OR_DPC_INVALID, parameters);
+        }
         let level = cx.irql();
         if level != DISPATCH_LEVEL {
             cx.report(
@@ -97,4 +111,5 @@ pub fn retire_dpcs(cx: &mut Machine) {
             cx.set_irql(DISPATCH_LEVEL);
         }
     }
+    Flow::Return(0)
 }

@@ -87,8 +87,8 @@ impl Machine {
         }
         let dpc = self.memory.get(timer, KTIMER::Dpc).unwrap_or(Gva::NULL);
         dispatcher::signal(self, timer.cast(), 1);
-        if !dpc.is_null() {
-            super::dpc::insert(self, dpc, 0, 0);
+        if !dpc.is_null() && super::dpc::insert(self, dpc, 0, 0) {
+            self.ke.timer_dpcs.insert(dpc.raw());
         }
     }
 }

@@ -356,6 +356,13 @@ impl Machine {
         for id in waiting {
             self.make_ready(id, 0);
         }
+        for thread in self.threads.values_mut() {
+            for interrupted in &mut thread.interrupted {
+                if interrupted.wait == wait::Wait::On(key) {
+                    interrupted.result.get_or_insert(0);
+                }
+            }
+        }
     }
 
     /// Ends a wait with this result.

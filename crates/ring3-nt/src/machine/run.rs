@@ -99,6 +99,9 @@ impl Machine {
     /// Whether a processor could do something now.
     fn can_run(&self, n: usize) -> bool {
         let p = &self.processors[n];
+        if p.deliverable().is_some() {
+            return true;
+        }
         if !p.dpcs.is_empty() && p.irql() < DISPATCH_LEVEL {
             return true;
         }
