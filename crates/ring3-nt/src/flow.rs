@@ -65,8 +65,6 @@ pub enum Until {
     MaskedZero(Gva<u32>, u32),
     /// A point in virtual time, in 100 ns units since the machine started.
     Time(u64),
-    /// No DPC of any processor is queued or running.
-    DpcsDrained,
 }
 
 /// An exception that a host routine raises.

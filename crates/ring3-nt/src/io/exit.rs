@@ -33,6 +33,7 @@ pub fn exit_process(cx: &mut Machine) -> NTSTATUS {
     if let Some(found) = cx.processes.get_mut(&process) {
         found.exited = true;
     }
+    cx.end_suspensions(process);
     let mut irps: Vec<Gva<IRP>> = in_flight(cx, process);
     while let Some(irp) = irps.pop() {
         if cx.io.operations.get(&irp).is_some_and(|o| o.done.is_none()) {

@@ -105,13 +105,6 @@ impl Apcs {
         )
     }
 
-    /// Takes an APC off its queue; FALSE if it is not queued.
-    #[page("kernel/types-of-apcs")]
-    #[irql(..=DISPATCH_LEVEL)]
-    fn KeRemoveQueueApc(cx: &mut Machine, Apc: Gva<KAPC>) -> Result<bool, Fault> {
-        apc::remove(cx, Apc)
-    }
-
     /// Alerts a thread: an alertable wait of the mode ends. TRUE if it was alerted already.
     #[page("kernel/do-waiting-threads-receive-alerts-and-apcs-")]
     #[irql(..=DISPATCH_LEVEL)]

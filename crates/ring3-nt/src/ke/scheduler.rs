@@ -219,10 +219,6 @@ impl Machine {
                 self.memory.peek::<u32>(*word).unwrap_or(0) & mask == 0
             }
             Until::Time(due) => self.clock.now() >= *due,
-            Until::DpcsDrained => self
-                .processors
-                .iter()
-                .all(|p| p.dpcs.is_empty() && !p.dpc_active),
         }
     }
 

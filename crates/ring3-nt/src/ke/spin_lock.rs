@@ -33,7 +33,7 @@ pub fn acquire(cx: &mut Machine, lock: Gva<u64>, result: u64) -> Result<u64, Fau
 }
 
 /// Frees a lock.
-fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
+pub(super) fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
     if cx.memory.read(lock)? == 0 {
         let text = format!(
             "the spin lock {:#x} is released but nobody holds it",

@@ -118,6 +118,13 @@ impl Machine {
         STATUS_SUCCESS
     }
 
+    /// Lets suspended threads of a process go on, however often they are suspended: it is ending.
+    pub(crate) fn end_suspensions(&mut self, process: ProcessId) {
+        for thread in self.living_threads(process) {
+            while self.resume_thread(thread) > 1 {}
+        }
+    }
+
     /// Whether a thread stands still because it is suspended.
     #[must_use]
     pub fn is_thread_suspended(&self, thread: ThreadId) -> bool {

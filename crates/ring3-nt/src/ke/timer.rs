@@ -79,7 +79,9 @@ impl Machine {
         let Ok(period) = self.memory.get(timer, KTIMER::Period) else {
             return;
         };
-        if period != 0 {
+        if let Some(period) = super::ex_timer::period(self, timer) {
+            self.ke.timers.set(timer, due + period);
+        } else if period != 0 {
             self.ke.timers.set(timer, due + u64::from(period) * 10_000);
         } else {
             // KTIMER.Header.Inserted is cleared when a timer leaves the queue.

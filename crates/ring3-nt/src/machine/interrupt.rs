@@ -7,7 +7,7 @@ use super::Machine;
 use super::apply::Site;
 use super::context::ThreadContext;
 use super::thread::{Frame, HOST_FRAME};
-use crate::export::irql::{APC_LEVEL, DISPATCH_LEVEL, PASSIVE_LEVEL};
+use crate::export::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
 use crate::flow::{At, Flow, Kont, Resume, Until, Wall};
 use crate::layout::KTRAP_FRAME;
 use crate::rtl::exception::area::PAD;
@@ -39,6 +39,7 @@ impl Resume for Interrupted {
         let processor = cx.processor_mut();
         processor.dpc_active = self.dpc_active;
         processor.spinning = self.spinning;
+        crate::ke::threaded_dpc::drained(cx);
         if self.rewait {
             return crate::ke::apc::resume_wait(cx, self.context);
         }
@@ -105,7 +106,7 @@ impl Machine {
         below.gpr[RSP] = (context.gpr[RSP] & !15).wrapping_sub(locals);
         let trap = self.push_trap_frame(&context, &below);
         let Ok(trap) = trap else { return };
-        self.set_irql(irql);
+        self.set_irql(irql.min(HIGH_LEVEL));
         let spinning = self.processor_mut().spinning.take();
         let dpc_active = self.processor().dpc_active;
         if irql == DISPATCH_LEVEL {

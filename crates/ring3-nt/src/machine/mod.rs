@@ -314,14 +314,15 @@ impl Machine {
         );
         let irql = self.irql();
         let thread = self.thread().name.clone();
-        self.stop = Some(Stop::Bugcheck(Bugcheck {
+        let stop = Stop::Bugcheck(Bugcheck {
             code,
             parameters,
             place,
             stack,
             thread,
             irql,
-        }));
+        });
+        self.stop_with_callbacks(stop);
     }
 
     /// The innermost place in an image that is not the kernel's own.

@@ -183,7 +183,9 @@ impl Machine {
     pub(crate) fn update_shared_data(&mut self) {
         let tick = self.clock.now() / TICK;
         if tick != self.shared_data_tick {
+            let passed = tick.saturating_sub(self.shared_data_tick);
             self.shared_data_tick = tick;
+            self.watch_dpcs(passed);
             crate::ke::shared_data::update(self);
         }
     }
