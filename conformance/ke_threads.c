@@ -30,7 +30,7 @@ static VOID Priorities(VOID)
     CHECK_EQUAL("ntddk/nf-ntddk-kequeryprioritythread", KeQueryPriorityThread(thread), 9);
     KeSetBasePriorityThread(thread, 2);
     CHECK_EQUAL("ntifs/nf-ntifs-kesetbaseprioritythread", KeSetBasePriorityThread(thread, -1), 2);
-    CHECK_EQUAL("ntifs/nf-ntifs-kesetbaseprioritythread", KeSetBasePriorityThread(thread, 0), (ULONG)-1);
+    CHECK_EQUAL("ntifs/nf-ntifs-kesetbaseprioritythread", (ULONG)KeSetBasePriorityThread(thread, 0), (ULONG)-1);
     KeSetEvent(&Stop, IO_NO_INCREMENT, FALSE);
     KeWaitForSingleObject(thread, Executive, KernelMode, FALSE, NULL);
     ObDereferenceObject(thread);
