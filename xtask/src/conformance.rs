@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ring3::nt::machine::boot::Config;
+use ring3::report::policy::Policy;
 use ring3::report::{Report, text};
 use ring3::{DriverFile, run};
 use ring3_labs::build::{Built, Options, build_driver_with};
@@ -91,6 +92,7 @@ impl Conformance {
             machine: &session.machine,
             story: &session.story,
             seed: self.seed,
+            policy: Policy::default(),
         };
         let code = report.exit_code();
         let total = match total {

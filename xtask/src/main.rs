@@ -5,6 +5,7 @@
 mod conformance;
 mod defs;
 mod labs;
+mod mutants;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +28,8 @@ enum Chore {
     Defs(defs::Defs),
     /// Every variant of every lab under many schedules.
     Soak(soak::Soak),
+    /// How many planted mistakes in the kernel the tests catch.
+    Mutants(mutants::Mutants),
     /// The labs' drivers.
     Labs {
         #[command(subcommand)]
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Conformance(conformance) => conformance.run(&root()),
         Chore::Soak(soak) => soak.run(&root()),
+        Chore::Mutants(mutants) => mutants.run(&root()),
         Chore::Defs(defs) => defs.run(&root()),
         Chore::Labs { what } => labs::run(&root(), what),
     };

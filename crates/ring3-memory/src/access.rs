@@ -416,7 +416,7 @@ impl Memory {
         if !is_canonical(va) {
             return Err(Fault::NonCanonical { va, access });
         }
-        let walk = self.quick_walk(va).map_err(|miss| match miss {
+        let mut walk = self.quick_walk(va).map_err(|miss| match miss {
             Miss::NotPresent => Fault::Page {
                 va,
                 access,
@@ -437,10 +437,14 @@ impl Memory {
             });
         }
         if !self.is_ram(walk.pa >> 12) {
-            return Err(Fault::Device {
-                pa: Gpa(walk.pa),
-                access,
-            });
+            let stand_in = self.stand_in.filter(|(of, _)| *of == walk.pa >> 12);
+            let Some((_, pfn)) = stand_in else {
+                return Err(Fault::Device {
+                    pa: Gpa(walk.pa),
+                    access,
+                });
+            };
+            walk.pa = (pfn << 12) | (walk.pa % PAGE_SIZE as u64);
         }
         Ok(walk)
     }

@@ -84,6 +84,8 @@ pub struct Memory {
     hits: HitLog,
     /// Kept for its storage only.
     changed: Vec<u64>,
+    /// A frame outside RAM, and the frame of RAM that stands in for it.
+    stand_in: Option<(u64, u64)>,
 }
 
 impl Memory {
@@ -106,6 +108,7 @@ impl Memory {
             code_generation: 0,
             hits: HitLog::default(),
             changed: Vec::new(),
+            stand_in: None,
         };
         memory.reserve_frames(0..PAGE_SIZE as u64);
         memory
@@ -118,6 +121,15 @@ impl Memory {
             self.context = context;
             self.tlb.flush();
         }
+    }
+
+    /// Puts a page of RAM in the place of a physical page outside RAM (registers of a device), until it is called with
+    /// `None`. Both addresses mean the pages that they lie in. Nothing happens if the second is not in RAM.
+    pub fn stand_in(&mut self, pages: Option<(Gpa, Gpa)>) {
+        self.stand_in = pages
+            .map(|(of, by)| (of.0 >> 12, by.0 >> 12))
+            .filter(|(_, by)| self.is_ram(*by));
+        self.tlb.flush();
     }
 
     /// How virtual addresses are translated.
@@ -145,6 +157,7 @@ impl Clone for Memory {
             code_writes: self.code_writes.clone(),
             code_generation: self.code_generation,
             hits: self.hits.clone(),
+            stand_in: self.stand_in,
             changed: Vec::new(),
         }
     }

@@ -58,12 +58,17 @@ impl Machine {
             Some(crate::flow::Until::Time(due)) => Some(due),
             _ => None,
         });
-        waits.chain(spins).chain(self.ke.timers.next_due()).min()
+        waits
+            .chain(spins)
+            .chain(self.ke.timers.next_due())
+            .chain(self.devices.next_due())
+            .min()
     }
 
     /// Expires what is due: timers are signalled and queue their DPC, waits time out.
     pub(crate) fn expire_timers(&mut self) {
         let now = self.clock.now();
+        self.tick_devices();
         while let Some((&key, &timer)) = self.ke.timers.queue.iter().next() {
             if key.0 > now {
                 break;

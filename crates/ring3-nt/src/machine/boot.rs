@@ -97,6 +97,7 @@ impl Machine {
             ps: crate::ps::State::default(),
             se: crate::se::State::default(),
             dbg: crate::dbg::State::default(),
+            devices: crate::devices::Devices::default(),
             rtl: crate::rtl::State::default(),
             layers: super::layer::Layers::default(),
             decider: Box::new(Seeded::new(config.seed)),

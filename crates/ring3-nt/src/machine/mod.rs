@@ -163,6 +163,8 @@ pub struct Machine {
     pub se: crate::se::State,
     /// Debug output.
     pub dbg: crate::dbg::State,
+    /// Simulated devices.
+    pub devices: crate::devices::Devices,
     /// Run-time library.
     pub rtl: crate::rtl::State,
     /// Structures of the layers above the kernel.
@@ -403,6 +405,7 @@ impl Machine {
         self.ps.hash(&mut h);
         self.se.hash(&mut h);
         self.dbg.hash(&mut h);
+        self.devices.hash(&mut h);
         self.rtl.hash(&mut h);
         self.layers.hash(&mut h);
         self.wait_numbers.hash(&mut h);

@@ -208,12 +208,11 @@ impl Machine {
                 }
                 exit.complete(&mut self.processor_mut().cpu, value);
             }
-            Exit::ReadMsr { .. }
-            | Exit::WriteMsr { .. }
-            | Exit::PortIn { .. }
-            | Exit::PortOut { .. }
-            | Exit::Device { .. }
-            | Exit::Syscall { .. } => self.stop_at_rip(exit.to_string()),
+            Exit::PortIn { .. } | Exit::PortOut { .. } => self.port_access(&exit),
+            Exit::Device { .. } => self.device_access(&exit),
+            Exit::ReadMsr { .. } | Exit::WriteMsr { .. } | Exit::Syscall { .. } => {
+                self.stop_at_rip(exit.to_string())
+            }
             Exit::NotModelled { text, .. } => self.stop_at_rip(format!("instruction `{text}`")),
         }
     }

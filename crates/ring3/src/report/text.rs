@@ -103,7 +103,9 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
         };
         let _ = writeln!(out, "{word}[{}]: {}", finding.rule, finding.message);
         let _ = writeln!(out, "  at {}", finding.place);
-        if finding.severity > Severity::Note {
+        if let Some(entry) = report.policy.acceptance(finding) {
+            let _ = writeln!(out, "  accepted: {}", entry.reason);
+        } else if finding.severity > Severity::Note {
             stack(&mut out, style, &finding.stack);
         }
     }
@@ -149,6 +151,14 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
     }
     for missing in report.missing_expectations() {
         let _ = writeln!(out, "{} {missing}", style.red("check failed:"));
+    }
+    for entry in report.policy.stale(&report.machine.findings) {
+        let _ = writeln!(
+            out,
+            "{} {entry} is accepted ({}), but this run has no such finding",
+            style.yellow("stale:"),
+            entry.reason
+        );
     }
     let outcome = report.outcome();
     let word = if report.exit_code() == 0 {
