@@ -7,6 +7,7 @@ use ring3_memory::{Fault, Gva};
 
 use crate::Machine;
 use crate::flow::{Flow, Key, Wall};
+use crate::ke::exit_check::{self, CallType};
 use crate::layout::{LIST_ENTRY, WORK_QUEUE_ITEM};
 use crate::machine::finding::Severity;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
@@ -138,6 +139,9 @@ fn worker(cx: &mut Machine) -> Flow {
         }
         if let Some(flow) = attach::left_attached(cx, attach::Returned::Worker(work.routine)) {
             return flow;
+        }
+        if let Some(bugcheck) = exit_check::on_exit(cx, work.routine, CallType::WorkerRoutine) {
+            return bugcheck;
         }
         cx.ex.work.running.remove(&thread);
         if work.object != 0 {

@@ -44,6 +44,7 @@ pub fn exit_process(cx: &mut Machine) -> Flow {
     {
         wait!(Wait::On(crate::ps::exit_key(process)));
     }
+    cx.end_suspensions(process);
     let mut irps: Vec<Gva<IRP>> = in_flight(cx, process);
     while let Some(irp) = irps.pop() {
         if cx.io.operations.get(&irp).is_some_and(|o| o.done.is_none()) {

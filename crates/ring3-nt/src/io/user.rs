@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use ring3_macros::resumable;
 use ring3_memory::{Gva, PageFlags};
 
-use super::file::{self, Buffers};
+use super::file::{self, Buffers, Data};
 use super::open::{self, Open};
 use super::pnp::PnpAction;
 use crate::Machine;
 use crate::flow::{Flow, Key, Wall};
+use crate::ke::exit_check::{self, CallType};
 use crate::layout::IRP;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
@@ -170,9 +171,21 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         }
         cx.thread_mut().previous_mode = u8::from(cx.thread().user);
         cx.io.user.note(thread, 0);
+        let service: u64 = service_of(cx, &request);
         let status: NTSTATUS = host!(carry_out(number, request));
         if let Some(flow) = attach::left_attached(cx, attach::Returned::Service(0)) {
             return flow;
+        }
+        let call = if cx.thread().user {
+            CallType::SystemCall
+        } else {
+            CallType::WorkerRoutine
+        };
+        if let Some(bugcheck) = exit_check::on_exit(cx, service, call) {
+            return bugcheck;
+        }
+        if cx.thread().user && crate::ke::apc::has_user_apcs(cx, thread) {
+            cx.thread_mut().user_apc = true;
         }
         cx.thread_mut().previous_mode = 0;
         let information = cx.io.user.noted(thread);
@@ -182,6 +195,21 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         });
         cx.wake(Key::new("user-request", number));
     }
+}
+
+/// The system service that an application calls for a request; 0 where several make it up.
+fn service_of(cx: &Machine, request: &UserRequest) -> u64 {
+    let name = match request {
+        UserRequest::Open { .. } => "NtCreateFile",
+        UserRequest::Close(_) => "NtClose",
+        UserRequest::Transfer(_, buffers) | UserRequest::Start(_, buffers) => match buffers.data {
+            Data::Control(_) | Data::Internal(_) => "NtDeviceIoControlFile",
+            Data::Read => "NtReadFile",
+            Data::Write => "NtWriteFile",
+        },
+        _ => return 0,
+    };
+    cx.export_address("ntoskrnl.exe", name).map_or(0, Gva::raw)
 }
 
 /// One request.

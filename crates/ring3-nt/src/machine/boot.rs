@@ -16,7 +16,10 @@ use super::trace::{Trace, TraceSet};
 use super::{EngineSlot, Machine};
 use crate::build::WIN10_2004;
 use crate::flow::Kont;
-use crate::layout::{CLIENT_ID, EPROCESS, ETHREAD, KAPC_STATE, KPCR, KPRCB, KPROCESS, KTHREAD};
+use crate::layout::{
+    CLIENT_ID, DISPATCHER_HEADER, EPROCESS, ETHREAD, KAPC_STATE, KPCR, KPRCB, KPROCESS, KTHREAD,
+    LIST_ENTRY,
+};
 use crate::mm::space::{self, PAGE, Region};
 use crate::ntstatus::STATUS_PENDING;
 
@@ -154,6 +157,7 @@ impl Machine {
             crate::ke::dispatcher::kind::PROCESS,
         );
         let _ = m.set(process, KPROCESS::DirectoryTableBase, cr3);
+        let _ = m.set(process, KPROCESS::BasePriority, 8i8);
         let _ = m.set(object, EPROCESS::UniqueProcessId, Gva::new(id.guest()));
         let _ = m.set(object, EPROCESS::ImageFileName, file_name);
         self.processes.insert(
@@ -223,6 +227,10 @@ impl Machine {
             quantum_end: QUANTUM,
             must_yield: false,
             halted: false,
+            pending: Vec::new(),
+            threaded_dpcs: std::collections::VecDeque::new(),
+            ticks_in_dpc: 0,
+            ticks_at_dispatch: 0,
         });
     }
 }
@@ -267,6 +275,29 @@ fn create_thread_at(
         crate::layout::DISPATCHER_HEADER::Type,
         crate::ke::dispatcher::kind::THREAD,
     );
+    let _ = m.set(thread, KTHREAD::Priority, 8i8);
+    let _ = m.set(thread, KTHREAD::BasePriority, 8i8);
+    let lists = [
+        thread.at(KTHREAD::MutantListHead),
+        thread
+            .at(KTHREAD::ApcState)
+            .at(KAPC_STATE::ApcListHead)
+            .cast(),
+        thread
+            .at(KTHREAD::ApcState)
+            .at(KAPC_STATE::ApcListHead)
+            .cast::<LIST_ENTRY>()
+            .byte_add(LIST_ENTRY::SIZE),
+        thread
+            .cast::<DISPATCHER_HEADER>()
+            .at(DISPATCHER_HEADER::WaitListHead),
+    ];
+    for list in lists {
+        let _ = m.set(list, LIST_ENTRY::Flink, list);
+        let _ = m.set(list, LIST_ENTRY::Blink, list);
+    }
+    let state = thread.at(KTHREAD::ApcState);
+    let _ = m.set(state, KAPC_STATE::Process, process_object.cast());
     let _ = m.set(thread, KTHREAD::InitialStack, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackBase, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackLimit, Gva::new(stack));
@@ -308,6 +339,13 @@ fn create_thread_at(
             context: Box::new(context),
             state: ThreadState::Ready,
             priority: 8,
+            base_priority: 8,
+            boost: 0,
+            apc_pending: false,
+            apc_wake: false,
+            user_apc: false,
+            interrupted: Vec::new(),
+            wait_next: None,
             stack_limit: stack,
             stack_base,
             affinity,

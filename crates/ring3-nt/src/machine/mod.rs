@@ -318,14 +318,15 @@ impl Machine {
         );
         let irql = self.irql();
         let thread = self.thread().name.clone();
-        self.stop = Some(Stop::Bugcheck(Bugcheck {
+        let stop = Stop::Bugcheck(Bugcheck {
             code,
             parameters,
             place,
             stack,
             thread,
             irql,
-        }));
+        });
+        self.stop_with_callbacks(stop);
     }
 
     /// The innermost place in an image that is not the kernel's own.
@@ -359,6 +360,13 @@ impl Machine {
             .collect();
         for id in waiting {
             self.make_ready(id, 0);
+        }
+        for thread in self.threads.values_mut() {
+            for interrupted in &mut thread.interrupted {
+                if interrupted.wait == wait::Wait::On(key) {
+                    interrupted.result.get_or_insert(0);
+                }
+            }
         }
     }
 

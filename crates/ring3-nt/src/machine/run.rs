@@ -99,6 +99,9 @@ impl Machine {
     /// Whether a processor could do something now.
     fn can_run(&self, n: usize) -> bool {
         let p = &self.processors[n];
+        if p.deliverable().is_some() {
+            return true;
+        }
         if !p.dpcs.is_empty() && p.irql() < DISPATCH_LEVEL {
             return true;
         }
@@ -180,7 +183,9 @@ impl Machine {
     pub(crate) fn update_shared_data(&mut self) {
         let tick = self.clock.now() / TICK;
         if tick != self.shared_data_tick {
+            let passed = tick.saturating_sub(self.shared_data_tick);
             self.shared_data_tick = tick;
+            self.watch_dpcs(passed);
             crate::ke::shared_data::update(self);
         }
     }

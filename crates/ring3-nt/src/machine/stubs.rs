@@ -63,7 +63,7 @@ const GUEST_CODE: &[(&str, &[u8])] = &[(
 )];
 
 /// Places of the kernel's own in ntoskrnl.exe.
-const SPECIALS: [&str; 9] = [
+const SPECIALS: [&str; 10] = [
     "KiCallHost",
     "KiIdleLoop",
     "KiDpcInterrupt",
@@ -73,6 +73,7 @@ const SPECIALS: [&str; 9] = [
     crate::io::private::INVALID_DEVICE_REQUEST,
     crate::io::private::CSQ_CANCEL_ROUTINE,
     crate::io::private::ROOT_BUS_DISPATCH,
+    crate::ke::apc::SCHEDULER_APC,
 ];
 
 /// One of the kernel's own images.

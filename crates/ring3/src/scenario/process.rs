@@ -51,6 +51,12 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     engine.register_fn("exit", |app: &mut ProcessObject| {
         app.shared.verb(|session| app.process.exit(session))
     });
+    engine.register_fn("suspend", |app: &mut ProcessObject| {
+        app.shared.verb(|session| app.process.suspend(session))
+    });
+    engine.register_fn("resume", |app: &mut ProcessObject| {
+        app.shared.verb(|session| app.process.resume(session))
+    });
     engine.register_fn("thread", |_: &mut ProcessObject, _: FnPtr| -> Outcome<()> {
         mistake("app.thread is not modelled yet; use the verbs that end in _async")
     });

@@ -183,6 +183,37 @@ impl Process {
         Ok(())
     }
 
+    /// Suspends every thread of the process, as `SuspendThread` does: each stops where it next can get a
+    /// normal kernel APC.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if the process has ended, [`SessionError::Status`] beyond 127 times.
+    pub fn suspend(self, session: &mut Session) -> Result<(), SessionError> {
+        session.verb(format!("p{}.suspend()", self.0), |session| {
+            let id = session.living(self)?.id;
+            let status = session.machine.suspend_process(id);
+            if !status.is_success() {
+                let what = "suspend".to_owned();
+                return Err(SessionError::Status { what, status });
+            }
+            Ok(Answer::Done)
+        })?;
+        Ok(())
+    }
+
+    /// Resumes every thread of the process once.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if the process has ended.
+    pub fn resume(self, session: &mut Session) -> Result<(), SessionError> {
+        session.verb(format!("p{}.resume()", self.0), |session| {
+            let id = session.living(self)?.id;
+            session.machine.resume_process(id);
+            Ok(Answer::Done)
+        })?;
+        Ok(())
+    }
+
     /// Maps fresh pages at an address of the user half of the process that the workload chooses.
     ///
     /// # Errors
