@@ -131,7 +131,6 @@ fn spins_for(until: &Until) -> String {
             "until {} ms after the start",
             due / super::wait::MILLISECOND
         ),
-        Until::DpcsDrained => "until no DPC is queued or runs".to_owned(),
     }
 }
 
