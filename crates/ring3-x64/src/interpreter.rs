@@ -36,6 +36,19 @@ fn register(place: &u64) -> u64 {
     unsafe { (&raw const *place).read_volatile() }
 }
 
+/// Why [`Code::run`] ends. In the most common cases nothing is moved around.
+enum Left {
+    HostCall,
+    Limit,
+    Other(Box<Exit>),
+}
+
+#[cold]
+#[inline(never)]
+fn other(exit: Exit) -> Left {
+    Left::Other(Box::new(exit))
+}
+
 /// Translated code, and what it depends on.
 struct Code {
     cache: Cache,
@@ -135,7 +148,7 @@ impl Engine for Interpreter {
             recorder: &mut self.recorder,
         };
         vm.load_bases();
-        let exit = self.code.run(&mut vm);
+        let left = self.code.run(&mut vm);
         for (place, value) in vm.cpu.gpr.iter_mut().zip(&vm.regs) {
             *place = register(value);
         }
@@ -143,7 +156,11 @@ impl Engine for Interpreter {
         vm.cpu.rip = vm.rip;
         vm.cpu.icount = vm.until - vm.budget;
         self.left = (vm.cpu.rflags, vm.flags);
-        exit
+        match left {
+            Left::HostCall => Exit::HostCall,
+            Left::Limit => Exit::Limit,
+            Left::Other(exit) => *exit,
+        }
     }
 
     fn flush(&mut self) {
@@ -173,11 +190,11 @@ fn deciding(cpu: &Cpu) -> [u64; 6] {
 impl Code {
     /// The loop around blocks.
     #[inline(always)]
-    fn run(&mut self, vm: &mut Vm) -> Exit {
+    fn run(&mut self, vm: &mut Vm) -> Left {
         let mut link: *const Link = std::ptr::null();
         loop {
             if vm.budget == 0 {
-                return Exit::Limit;
+                return Left::Limit;
             }
             if self.outdated(vm) && self.renew(vm) {
                 link = std::ptr::null();
@@ -190,13 +207,13 @@ impl Code {
                 entered = match self.block(vm) {
                     // SAFETY: blocks live until the cache is cleared, which only `renew` does, at the top of the loop.
                     Ok(block) => unsafe { &*block },
-                    Err(fault) => return fault_exit(fault, false),
+                    Err(fault) => return other(fault_exit(fault, false)),
                 };
             }
             let step = vm.cpu.rflags & rflags::TF != 0;
             if entered.count > vm.budget || step {
                 match self.one_block(vm, entered, step) {
-                    Some(exit) => return exit,
+                    Some(exit) => return other(exit),
                     None => link = std::ptr::null(),
                 }
                 continue;
@@ -212,8 +229,8 @@ impl Code {
             match &mut vm.stop {
                 Stop::Lookup(next) => link = *next,
                 // The most common exit has nothing to complete, and is not worth moving around.
-                Stop::Exit(Exit::HostCall) if !self.options.log => return Exit::HostCall,
-                Stop::Exit(_) => return self.exit(vm),
+                Stop::Exit(Exit::HostCall) if !self.options.log => return Left::HostCall,
+                Stop::Exit(_) => return other(self.exit(vm)),
             }
         }
     }
