@@ -55,6 +55,8 @@ struct Code {
     options: Options,
     /// How addresses were translated when the blocks of the present generation were confirmed.
     context: (Context, Option<Privilege>),
+    /// [`Context::key`] of it.
+    context_key: u64,
     /// The registers that decided about `context` and [`Options::no_sse`]; see [`deciding`].
     decided: [u64; 6],
     /// Blocks of another generation are looked up before they are entered.
@@ -97,6 +99,7 @@ impl Interpreter {
                 cache: Cache::default(),
                 options: Options::default(),
                 context: (Context::default(), None),
+                context_key: Context::default().key(),
                 decided: [u64::MAX; 6],
                 generation: 1,
                 tables: Vec::new(),
@@ -283,7 +286,7 @@ impl Code {
             .fold(0, |different, (now, then)| different | (now ^ then));
         different != 0
             || vm.mem.code_written()
-            || vm.mem.context() != self.context.0
+            || vm.mem.context_key() != self.context_key
             || self.cache.crowded()
     }
 
@@ -306,6 +309,7 @@ impl Code {
         vm.mem.set_context(context.0);
         if self.context != context {
             self.context = context;
+            self.context_key = context.0.key();
             self.generation += 1;
         }
         let no_sse = unavailable(vm.cpu.cr0, vm.cpu.cr4);

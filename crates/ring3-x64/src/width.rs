@@ -2,30 +2,30 @@
 
 use ring3_memory::Scalar;
 
-/// The number of a slot. A type of its own, because the compiler then knows that it is below 32 wherever it is read,
+/// The number of a slot. A type of its own, because the compiler then knows that it is below 24 wherever it is read,
 /// and no access needs a mask or a bounds check.
 #[rustfmt::skip]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Slot {
     S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15,
-    S16, S17, S18, S19, S20, S21, S22, S23, S24, S25, S26, S27, S28, S29, S30, S31,
+    S16, S17, S18, S19, S20, S21, S22, S23,
 }
 
 #[rustfmt::skip]
-const SLOTS: [Slot; 32] = {
+const ALL: [Slot; 24] = {
     use Slot::*;
     [
         S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15,
-        S16, S17, S18, S19, S20, S21, S22, S23, S24, S25, S26, S27, S28, S29, S30, S31,
+        S16, S17, S18, S19, S20, S21, S22, S23,
     ]
 };
 
-/// The low five bits count.
+/// A number that no slot has gives the one that holds 0.
 impl From<u8> for Slot {
     #[inline(always)]
     fn from(number: u8) -> Self {
-        SLOTS[usize::from(number & 31)]
+        ALL.get(usize::from(number)).copied().unwrap_or(Slot::S20)
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) const ADDRESS: u8 = 23;
 pub(crate) const HIGH: u8 = 0x10;
 
 /// General registers in encoding order, then the slots above: one for each [`Slot`].
-pub(crate) type Registers = [u64; 32];
+pub(crate) type Registers = [u64; 24];
 
 /// Reads a whole slot.
 #[inline(always)]
