@@ -63,10 +63,24 @@ pub struct Context {
     pub smap: bool,
 }
 
+impl Context {
+    /// All of it in one number, to compare.
+    #[inline(always)]
+    pub fn key(&self) -> u64 {
+        self.cr3 & !0xfff
+            | u64::from(self.wp)
+            | u64::from(self.nxe) << 1
+            | u64::from(self.smep) << 2
+            | u64::from(self.smap) << 3
+    }
+}
+
 /// The memory of one guest machine.
 pub struct Memory {
     tlb: Box<Tlb>,
     context: Context,
+    /// [`Context::key`] of it.
+    context_key: u64,
     shadow_on: bool,
     tree: Tree,
     ram: Range<u64>,
@@ -96,6 +110,7 @@ impl Memory {
         let mut memory = Self {
             tlb: Tlb::new(),
             context: Context::default(),
+            context_key: Context::default().key(),
             shadow_on: true,
             tree,
             frames: Frames::new(ram.end >> 12),
@@ -119,6 +134,7 @@ impl Memory {
     pub fn set_context(&mut self, context: Context) {
         if self.context != context {
             self.context = context;
+            self.context_key = context.key();
             self.tlb.flush();
         }
     }
@@ -130,6 +146,12 @@ impl Memory {
             .map(|(of, by)| (of.0 >> 12, by.0 >> 12))
             .filter(|(_, by)| self.is_ram(*by));
         self.tlb.flush();
+    }
+
+    /// [`Context::key`] of [`Self::context`].
+    #[inline(always)]
+    pub fn context_key(&self) -> u64 {
+        self.context_key
     }
 
     /// How virtual addresses are translated.
@@ -146,6 +168,7 @@ impl Clone for Memory {
         Self {
             tlb: Tlb::new(),
             context: self.context,
+            context_key: self.context_key,
             shadow_on: self.shadow_on,
             tree: self.tree.clone(),
             ram: self.ram.clone(),

@@ -36,12 +36,27 @@ fn register(place: &u64) -> u64 {
     unsafe { (&raw const *place).read_volatile() }
 }
 
+/// Why [`Code::run`] ends. In the most common cases nothing is moved around.
+enum Left {
+    HostCall,
+    Limit,
+    Other(Box<Exit>),
+}
+
+#[cold]
+#[inline(never)]
+fn other(exit: Exit) -> Left {
+    Left::Other(Box::new(exit))
+}
+
 /// Translated code, and what it depends on.
 struct Code {
     cache: Cache,
     options: Options,
     /// How addresses were translated when the blocks of the present generation were confirmed.
     context: (Context, Option<Privilege>),
+    /// [`Context::key`] of it.
+    context_key: u64,
     /// The registers that decided about `context` and [`Options::no_sse`]; see [`deciding`].
     decided: [u64; 6],
     /// Blocks of another generation are looked up before they are entered.
@@ -84,6 +99,7 @@ impl Interpreter {
                 cache: Cache::default(),
                 options: Options::default(),
                 context: (Context::default(), None),
+                context_key: Context::default().key(),
                 decided: [u64::MAX; 6],
                 generation: 1,
                 tables: Vec::new(),
@@ -135,7 +151,7 @@ impl Engine for Interpreter {
             recorder: &mut self.recorder,
         };
         vm.load_bases();
-        let exit = self.code.run(&mut vm);
+        let left = self.code.run(&mut vm);
         for (place, value) in vm.cpu.gpr.iter_mut().zip(&vm.regs) {
             *place = register(value);
         }
@@ -143,7 +159,11 @@ impl Engine for Interpreter {
         vm.cpu.rip = vm.rip;
         vm.cpu.icount = vm.until - vm.budget;
         self.left = (vm.cpu.rflags, vm.flags);
-        exit
+        match left {
+            Left::HostCall => Exit::HostCall,
+            Left::Limit => Exit::Limit,
+            Left::Other(exit) => *exit,
+        }
     }
 
     fn flush(&mut self) {
@@ -173,11 +193,11 @@ fn deciding(cpu: &Cpu) -> [u64; 6] {
 impl Code {
     /// The loop around blocks.
     #[inline(always)]
-    fn run(&mut self, vm: &mut Vm) -> Exit {
+    fn run(&mut self, vm: &mut Vm) -> Left {
         let mut link: *const Link = std::ptr::null();
         loop {
             if vm.budget == 0 {
-                return Exit::Limit;
+                return Left::Limit;
             }
             if self.outdated(vm) && self.renew(vm) {
                 link = std::ptr::null();
@@ -190,13 +210,13 @@ impl Code {
                 entered = match self.block(vm) {
                     // SAFETY: blocks live until the cache is cleared, which only `renew` does, at the top of the loop.
                     Ok(block) => unsafe { &*block },
-                    Err(fault) => return fault_exit(fault, false),
+                    Err(fault) => return other(fault_exit(fault, false)),
                 };
             }
             let step = vm.cpu.rflags & rflags::TF != 0;
             if entered.count > vm.budget || step {
                 match self.one_block(vm, entered, step) {
-                    Some(exit) => return exit,
+                    Some(exit) => return other(exit),
                     None => link = std::ptr::null(),
                 }
                 continue;
@@ -212,8 +232,8 @@ impl Code {
             match &mut vm.stop {
                 Stop::Lookup(next) => link = *next,
                 // The most common exit has nothing to complete, and is not worth moving around.
-                Stop::Exit(Exit::HostCall) if !self.options.log => return Exit::HostCall,
-                Stop::Exit(_) => return self.exit(vm),
+                Stop::Exit(Exit::HostCall) if !self.options.log => return Left::HostCall,
+                Stop::Exit(_) => return other(self.exit(vm)),
             }
         }
     }
@@ -266,7 +286,7 @@ impl Code {
             .fold(0, |different, (now, then)| different | (now ^ then));
         different != 0
             || vm.mem.code_written()
-            || vm.mem.context() != self.context.0
+            || vm.mem.context_key() != self.context_key
             || self.cache.crowded()
     }
 
@@ -289,6 +309,7 @@ impl Code {
         vm.mem.set_context(context.0);
         if self.context != context {
             self.context = context;
+            self.context_key = context.0.key();
             self.generation += 1;
         }
         let no_sse = unavailable(vm.cpu.cr0, vm.cpu.cr4);

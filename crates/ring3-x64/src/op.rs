@@ -1,6 +1,7 @@
 //! One pre-decoded operation.
 
 use crate::vm::Vm;
+use crate::width::Slot;
 
 /// Executes an op and says which comes next.
 ///
@@ -37,13 +38,13 @@ pub(crate) struct Op {
     /// Displacement of the memory operand, with RIP already added.
     pub disp: u64,
     /// First register.
-    pub dst: u8,
+    pub dst: Slot,
     /// Second register.
-    pub src: u8,
+    pub src: Slot,
     /// Slot of the base register; where there is no memory operand, of the first operand of arithmetic.
-    pub base: u8,
+    pub base: Slot,
     /// Slot of the index register.
-    pub index: u8,
+    pub index: Slot,
     /// The index is shifted left by this.
     pub scale: u8,
     /// Length of the instruction in bytes.

@@ -10,7 +10,7 @@ pub(super) use crate::ops::fused::Operands as Form;
 use crate::ops::slow::{Slow, register_number};
 use crate::ops::{moves, recording, slow, sse, sse::Vector, system};
 use crate::vector::VectorOp;
-use crate::width::{ADDRESS, FS_BASE, GS_BASE, HIGH, ZERO};
+use crate::width::{ADDRESS, FS_BASE, GS_BASE, HIGH, Slot, ZERO};
 
 /// A block in the making.
 pub(super) struct Builder {
@@ -77,10 +77,10 @@ impl Builder {
             handler: moves::nop,
             imm: 0,
             disp: 0,
-            dst: ZERO,
-            src: ZERO,
-            base: ZERO,
-            index: ZERO,
+            dst: ZERO.into(),
+            src: ZERO.into(),
+            base: ZERO.into(),
+            index: ZERO.into(),
             scale: 0,
             length: 0,
             offset: 0,
@@ -147,19 +147,20 @@ impl Builder {
     }
 
     /// `FROM` for an op of the present instruction that reads these registers: [`NONE`] for none.
-    pub fn from(&self, first: u8, second: u8) -> u8 {
+    pub fn from(&self, first: impl Into<u8>, second: impl Into<u8>) -> u8 {
+        let (first, second) = (first.into(), second.into());
         let held = |number: u8| number < 16 && self.before.held >> number & 1 != 0;
         u8::from(held(first)) * FIRST | u8::from(held(second)) * SECOND
     }
 
     /// The present instruction hands on what it puts into `register`.
-    pub fn hands_on(&mut self, register: u8) {
-        self.last.held = bit(register);
+    pub fn hands_on(&mut self, register: impl Into<u8>) {
+        self.last.held = bit(register.into());
     }
 
     /// The present instruction hands on what it got, and writes `register` ([`NONE`] for none).
-    pub fn keeps(&mut self, register: u8) {
-        self.last.held = self.before.held & !bit(register & !HIGH);
+    pub fn keeps(&mut self, register: impl Into<u8>) {
+        self.last.held = self.before.held & !bit(register.into() & !HIGH);
     }
 
     /// Notes that the present instruction is a move between registers of `size` bytes, and what it hands on.
@@ -181,8 +182,8 @@ impl Builder {
     }
 
     /// Notes that the present instruction is a move between XMM registers.
-    pub fn note_vector_copy(&mut self, to: u8, from: u8) {
-        self.last.vector_copy = Some((to, from));
+    pub fn note_vector_copy(&mut self, to: Slot, from: Slot) {
+        self.last.vector_copy = Some((to.into(), from.into()));
     }
 
     /// [`Self::take_copy`] for XMM registers.
@@ -289,8 +290,8 @@ impl Builder {
         vector: VectorOp,
     ) -> Then {
         let mut op = self.op(handler);
-        op.dst = xmm_number(instruction.op0_register());
-        op.src = xmm_number(instruction.op1_register());
+        op.dst = xmm_number(instruction.op0_register()).into();
+        op.src = xmm_number(instruction.op1_register()).into();
         if vector.imm {
             op.extra = instruction.immediate(instruction.op_count() - 1) as u8;
         }
@@ -329,26 +330,28 @@ impl Builder {
             || (base == Register::None
                 && instruction.memory_index() == Register::None
                 && instruction.memory_displ_size() == 4);
-        op.base = if relative {
+        op.base = (if relative {
             ZERO
         } else {
             register_number(base).unwrap_or(ZERO)
-        };
+        })
+        .into();
         // XLATB has AL as its index; its handler adds that itself.
         let index = instruction.memory_index();
-        op.index = if index == Register::AL {
+        op.index = (if index == Register::AL {
             ZERO
         } else {
             register_number(index).unwrap_or(ZERO)
-        };
+        })
+        .into();
         op.scale = instruction.memory_index_scale().trailing_zeros() as u8;
         op.disp = instruction.memory_displacement64();
         let segment = segment_slot(instruction.memory_segment());
         if instruction.memory_segment() == Register::SS {
             op.marks |= STACK;
         }
-        if !narrow && segment != ZERO && op.index == ZERO {
-            op.index = segment;
+        if !narrow && segment != ZERO && op.index == ZERO.into() {
+            op.index = segment.into();
             op.scale = 0;
         } else if narrow || segment != ZERO {
             let handler = if narrow {
@@ -358,7 +361,7 @@ impl Builder {
             };
             let prepare = Op {
                 handler,
-                dst: segment,
+                dst: segment.into(),
                 base: op.base,
                 index: op.index,
                 scale: op.scale,
@@ -367,7 +370,7 @@ impl Builder {
             };
             self.parts.ops.push(prepare);
             self.notes.push(Note::PASSES);
-            (op.base, op.index, op.scale, op.disp) = (ADDRESS, ZERO, 0, 0);
+            (op.base, op.index, op.scale, op.disp) = (ADDRESS.into(), ZERO.into(), 0, 0);
         }
     }
 
@@ -392,10 +395,10 @@ impl Builder {
             {
                 ops.push(Op {
                     handler: recording::log,
-                    dst: segment_slot(used.segment()),
-                    src: write,
-                    base: register_number(used.base()).unwrap_or(ZERO),
-                    index: register_number(used.index()).unwrap_or(ZERO),
+                    dst: segment_slot(used.segment()).into(),
+                    src: write.into(),
+                    base: register_number(used.base()).unwrap_or(ZERO).into(),
+                    index: register_number(used.index()).unwrap_or(ZERO).into(),
                     scale: used.scale().trailing_zeros() as u8,
                     disp: used.displacement(),
                     extra: used.memory_size().size().min(255) as u8,
@@ -411,7 +414,7 @@ impl Builder {
 
 /// [`FLAT`] if the memory operand of an op has no index.
 pub(super) fn flat(op: &Op) -> u8 {
-    if op.index == ZERO { FLAT } else { 0 }
+    if op.index == ZERO.into() { FLAT } else { 0 }
 }
 
 /// The bit of a register in a set; none for a slot or a number that is no register.

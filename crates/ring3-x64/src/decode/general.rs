@@ -38,8 +38,8 @@ pub(super) fn mov(b: &mut Builder, i: &Instruction) -> Then {
     let size = operand_size(i, 0);
     let (dst, src) = (general(i, 0), general(i, 1));
     let mut op = b.op(moves::nop);
-    op.dst = dst;
-    op.src = src;
+    op.dst = dst.into();
+    op.src = src.into();
     if matches!(form, Form::Ri | Form::Mi) {
         op.imm = cut_to(i.immediate(1), size);
     }
@@ -126,8 +126,8 @@ pub(super) fn extend(b: &mut Builder, i: &Instruction, signed: bool) -> Then {
         (true, false) => extension_from!(to, from, first, sx_rr),
         (true, true) => extension!(to, from, sx_rm),
     });
-    op.dst = general(i, 0);
-    op.src = general(i, 1);
+    op.dst = general(i, 0).into();
+    op.src = general(i, 1).into();
     b.address(&mut op, i);
     if to >= 4 {
         b.hands_on(op.dst);
@@ -150,10 +150,10 @@ pub(super) fn lea(b: &mut Builder, i: &Instruction) -> Then {
     let mut plain = *i;
     plain.set_segment_prefix(Register::None);
     let mut op = b.op(moves::nop);
-    op.dst = general(i, 0);
+    op.dst = general(i, 0).into();
     b.address(&mut op, &plain);
     let from = b.from(op.base, op.index);
-    op.handler = if size == 8 && op.index == ZERO {
+    op.handler = if size == 8 && op.index == ZERO.into() {
         if from == FIRST {
             moves::lea_base::<FIRST>
         } else {
@@ -194,7 +194,7 @@ pub(super) fn push(b: &mut Builder, i: &Instruction) -> Then {
         }),
     };
     match i.op0_kind() {
-        OpKind::Register => op.src = general(i, 0),
+        OpKind::Register => op.src = general(i, 0).into(),
         OpKind::Memory => b.address(&mut op, i),
         _ => op.imm = i.immediate(0),
     }
@@ -212,7 +212,7 @@ pub(super) fn pop(b: &mut Builder, i: &Instruction) -> Then {
             } else {
                 stack::pop_r::<u16>
             });
-            op.dst = general(i, 0);
+            op.dst = general(i, 0).into();
             b.more(op)
         }
         _ => b.slow(i, system::pop_memory),
@@ -246,7 +246,7 @@ pub(super) fn bswap(b: &mut Builder, i: &Instruction) -> Then {
         4 => moves::bswap::<u32>,
         _ => moves::bswap::<u64>,
     });
-    op.dst = general(i, 0);
+    op.dst = general(i, 0).into();
     b.more(op)
 }
 
@@ -261,8 +261,8 @@ pub(super) fn accumulator(b: &mut Builder, i: &Instruction) -> Then {
         _ => (moves::sign::<u64>, RDX),
     };
     let mut op = b.op(handler);
-    op.dst = dst as u8;
-    op.src = RAX as u8;
+    op.dst = (dst as u8).into();
+    op.src = (RAX as u8).into();
     b.more(op)
 }
 
@@ -275,7 +275,7 @@ pub(super) fn flag(b: &mut Builder, i: &Instruction) -> Then {
         _ => moves::sahf,
     });
     op.imm = u64::from(i.mnemonic() == Mnemonic::Stc);
-    op.dst = HIGH;
+    op.dst = HIGH.into();
     b.more(op)
 }
 
@@ -289,7 +289,7 @@ pub(super) fn jmp(b: &mut Builder, i: &Instruction) -> Then {
         }
         OpKind::Register if operand_size(i, 0) == 8 => {
             let mut op = b.op(branch::jmp_r);
-            op.src = general(i, 0);
+            op.src = general(i, 0).into();
             b.end(op)
         }
         OpKind::Memory if i.is_jmp_near_indirect() => {
@@ -312,7 +312,7 @@ pub(super) fn call(b: &mut Builder, i: &Instruction) -> Then {
         OpKind::Memory if i.is_call_near_indirect() => b.op(branch::call_m),
         _ => return b.not_modelled(),
     };
-    op.src = general(i, 0);
+    op.src = general(i, 0).into();
     b.address(&mut op, i);
     op.imm = i.next_ip();
     b.end(op)
@@ -345,10 +345,11 @@ pub(super) fn counted(b: &mut Builder, i: &Instruction) -> Then {
         Jecxz_rel8_64 | Loop_rel8_64_ECX | Loope_rel8_64_ECX | Loopne_rel8_64_ECX
     );
     op.extra = if narrow { 4 } else { 8 };
-    op.src = match i.mnemonic() {
+    op.src = (match i.mnemonic() {
         Mnemonic::Loope => 1,
         Mnemonic::Loopne => 2,
         _ => 0,
-    };
+    })
+    .into();
     b.end(op)
 }

@@ -43,9 +43,9 @@ pub(super) fn alu<A: Alu>(b: &mut Builder, i: &Instruction) -> Then {
     }
     let wide = size >= 4;
     let mut op = b.op(moves::nop);
-    op.dst = dst;
-    op.src = src;
-    op.base = first;
+    op.dst = dst.into();
+    op.src = src.into();
+    op.base = first.into();
     if matches!(form, Form::Ri | Form::Mi) {
         op.imm = cut_to(i.immediate(1), size);
     }
@@ -108,7 +108,7 @@ pub(super) fn unary<U: Unary>(b: &mut Builder, i: &Instruction) -> Then {
     let first = b.take_copy(size, dst).unwrap_or(dst);
     let from = b.from(first, NONE);
     let mut op = b.op(by_width_from!(size, from, W, F => alu::unary_r::<U, W, F, true>));
-    (op.dst, op.base) = (dst, first);
+    (op.dst, op.base) = (dst.into(), first.into());
     if size >= 4 {
         b.hands_on(dst);
     } else {
@@ -134,7 +134,7 @@ pub(super) fn destination(b: &mut Builder, i: &Instruction, r: Handler, m: Handl
     } else {
         m
     });
-    op.dst = general(i, 0);
+    op.dst = general(i, 0).into();
     b.address(&mut op, i);
     b.more(op)
 }
@@ -146,7 +146,7 @@ pub(super) fn source(b: &mut Builder, i: &Instruction, r: Handler, m: Handler) -
     } else {
         m
     });
-    op.src = general(i, 0);
+    op.src = general(i, 0).into();
     b.address(&mut op, i);
     b.more(op)
 }
@@ -156,13 +156,13 @@ pub(super) fn exchange(b: &mut Builder, i: &Instruction, rr: Handler, mr: Handle
     match form(i) {
         Some(Form::Rr) => {
             let mut op = b.op(rr);
-            op.dst = general(i, 0);
-            op.src = general(i, 1);
+            op.dst = general(i, 0).into();
+            op.src = general(i, 1).into();
             b.more(op)
         }
         Some(form @ (Form::Mr | Form::Rm)) => {
             let mut op = b.op(mr);
-            op.src = general(i, u32::from(form == Form::Mr));
+            op.src = general(i, u32::from(form == Form::Mr)).into();
             b.address(&mut op, i);
             b.more(op)
         }
@@ -183,7 +183,7 @@ pub(super) fn shift<S: Shift>(b: &mut Builder, i: &Instruction) -> Then {
         (false, false) => by_width!(size, W => shift::mi::<S, W>),
         (false, true) => by_width!(size, W => shift::mc::<S, W>),
     });
-    op.dst = general(i, 0);
+    op.dst = general(i, 0).into();
     if !by_cl {
         op.imm = i.immediate(1);
     }
@@ -197,7 +197,7 @@ fn shift_register<S: Shift>(b: &mut Builder, i: &Instruction, size: usize) -> Th
     let first = b.take_copy(size, dst).unwrap_or(dst);
     let from = b.from(first, NONE);
     let mut op = b.op(by_width_from!(size, from, W, F => shift::ri::<S, W, F, true>));
-    (op.dst, op.base, op.imm) = (dst, first, i.immediate(1));
+    (op.dst, op.base, op.imm) = (dst.into(), first.into(), i.immediate(1));
     if size >= 4 {
         b.hands_on(dst);
     } else {
@@ -234,7 +234,7 @@ pub(super) fn imul(b: &mut Builder, i: &Instruction) -> Then {
         }
         let from = b.from(first, src);
         let mut op = b.op(by_width_from!(size, from, W, F => muldiv::imul_rr::<W, F, true>));
-        (op.dst, op.base, op.src) = (dst, first, src);
+        (op.dst, op.base, op.src) = (dst.into(), first.into(), src.into());
         if size >= 4 {
             b.hands_on(dst);
         } else {
@@ -252,8 +252,8 @@ pub(super) fn imul(b: &mut Builder, i: &Instruction) -> Then {
         (true, false) => by_width!(size, W => muldiv::imul_rri::<W>),
         (true, true) => by_width!(size, W => muldiv::imul_rmi::<W>),
     });
-    op.dst = general(i, 0);
-    op.src = general(i, 1);
+    op.dst = general(i, 0).into();
+    op.src = general(i, 1).into();
     if i.op_count() == 3 {
         op.imm = i.immediate(2);
     }
@@ -280,8 +280,8 @@ pub(super) fn bit<const CHANGE: u8>(b: &mut Builder, i: &Instruction) -> Then {
         Form::Mi => by_width!(size, W => bits::mi::<W, CHANGE>),
         Form::Rm => return b.not_modelled(),
     });
-    op.dst = general(i, 0);
-    op.src = general(i, 1);
+    op.dst = general(i, 0).into();
+    op.src = general(i, 1).into();
     if matches!(form, Form::Ri | Form::Mi) {
         op.imm = i.immediate(1);
     }

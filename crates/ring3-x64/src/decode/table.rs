@@ -138,8 +138,8 @@ fn by_condition_code(b: &mut Builder, i: &Instruction) -> Then {
             let from = b.from(general(i, 0), general(i, 1));
             by_condition!(cc, CC => by_width_from!(size, from, W, F => moves::cmov_rr::<W, CC, F>))
         });
-        op.dst = general(i, 0);
-        op.src = general(i, 1);
+        op.dst = general(i, 0).into();
+        op.src = general(i, 1).into();
         op.base = op.dst;
         b.address(&mut op, i);
         if size >= 4 && i.op1_kind() != iced_x86::OpKind::Memory {

@@ -21,16 +21,18 @@ pub(super) fn lower(b: &mut Builder, i: &Instruction) -> Then {
     }
     if let Some(handler) = short_cut(i) {
         let mut op = b.op(handler);
-        op.dst = if i.op0_register().is_gpr() {
+        op.dst = (if i.op0_register().is_gpr() {
             general(i, 0)
         } else {
             xmm_number(i.op0_register())
-        };
-        op.src = if i.op1_register().is_gpr() {
+        })
+        .into();
+        op.src = (if i.op1_register().is_gpr() {
             general(i, 1)
         } else {
             xmm_number(i.op1_register())
-        };
+        })
+        .into();
         b.address(&mut op, i);
         if i.op0_kind() == OpKind::Memory || i.op1_kind() == OpKind::Memory {
             b.keeps(NONE);
@@ -60,8 +62,8 @@ fn packed(b: &mut Builder, i: &Instruction) -> Option<Then> {
     let dst = xmm_number(i.op0_register());
     if let Some(handler) = crate::ops::packed::by_constant(i.code()) {
         let mut op = b.op(handler);
-        op.dst = dst;
-        op.base = b.take_vector_copy(dst).unwrap_or(dst);
+        op.dst = dst.into();
+        op.base = b.take_vector_copy(dst).unwrap_or(dst).into();
         op.extra = i.immediate(1) as u8;
         b.keeps(NONE);
         return Some(b.more_noted(op, Note::PASSES));
@@ -69,15 +71,15 @@ fn packed(b: &mut Builder, i: &Instruction) -> Option<Then> {
     let (rr, rm) = crate::ops::packed::two(i.code())?;
     let memory = i.op1_kind() == OpKind::Memory;
     let mut op = b.op(if memory { rm } else { rr });
-    op.dst = dst;
+    op.dst = dst.into();
     b.keeps(NONE);
     if memory {
         b.address(&mut op, i);
         return Some(b.more(op));
     }
-    op.base = b.take_vector_copy(dst).unwrap_or(dst);
-    op.src = xmm_number(i.op1_register());
-    if op.src == dst {
+    op.base = b.take_vector_copy(dst).unwrap_or(dst).into();
+    op.src = xmm_number(i.op1_register()).into();
+    if op.src == op.dst {
         op.src = op.base;
     }
     Some(b.more_noted(op, Note::PASSES))

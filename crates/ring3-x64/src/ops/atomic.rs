@@ -35,14 +35,14 @@ pub(crate) fn xadd_mr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
 /// CMPXCHG register, register.
 pub(crate) fn cmpxchg_rr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let old = W::get(&vm.regs, op.dst);
-    let expected = W::get(&vm.regs, RAX as u8);
+    let expected = W::get(&vm.regs, (RAX as u8).into());
     let (_, flags) = Cmp::compute::<W>(expected.zx(), old.zx(), vm.flags);
     vm.flags = flags;
     if flags.zf() {
         let new = W::get(&vm.regs, op.src);
         W::set(&mut vm.regs, op.dst, new);
     } else {
-        W::set(&mut vm.regs, RAX as u8, old);
+        W::set(&mut vm.regs, (RAX as u8).into(), old);
     }
     op.next()
 }
@@ -51,7 +51,7 @@ pub(crate) fn cmpxchg_rr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
 pub(crate) fn cmpxchg_mr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let va = vm.address(op);
     let old = load!(vm, op, W, va);
-    let expected = W::get(&vm.regs, RAX as u8);
+    let expected = W::get(&vm.regs, (RAX as u8).into());
     let (_, flags) = Cmp::compute::<W>(expected.zx(), old.zx(), vm.flags);
     let new = if flags.zf() {
         W::get(&vm.regs, op.src)
@@ -61,7 +61,7 @@ pub(crate) fn cmpxchg_mr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     store!(vm, op, W, va, new);
     vm.flags = flags;
     if !flags.zf() {
-        W::set(&mut vm.regs, RAX as u8, old);
+        W::set(&mut vm.regs, (RAX as u8).into(), old);
     }
     vm.stored(op)
 }

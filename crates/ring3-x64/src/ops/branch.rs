@@ -141,7 +141,7 @@ pub(crate) fn loop_(vm: &mut Vm, op: &Op, _: u64) -> Next {
         count
     };
     vm.regs[RCX] = count;
-    let more = match op.src {
+    let more = match u8::from(op.src) {
         0 => true,
         1 => vm.flags.zf(),
         _ => !vm.flags.zf(),

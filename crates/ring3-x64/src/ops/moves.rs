@@ -99,14 +99,14 @@ pub(crate) fn lea_base<const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next 
 /// Puts the address into [`ADDRESS`], for an operand with base, index and segment base: `dst` is the slot to add.
 pub(crate) fn prepare_address(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = vm.address(op).wrapping_add(slot(&vm.regs, op.dst));
-    u64::set(&mut vm.regs, ADDRESS, value);
+    u64::set(&mut vm.regs, ADDRESS.into(), value);
     op.then(vm, held)
 }
 
 /// The same with 32-bit addressing.
 pub(crate) fn prepare_address32(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = u64::from(vm.address(op) as u32).wrapping_add(slot(&vm.regs, op.dst));
-    u64::set(&mut vm.regs, ADDRESS, value);
+    u64::set(&mut vm.regs, ADDRESS.into(), value);
     op.then(vm, held)
 }
 
@@ -198,14 +198,14 @@ pub(crate) fn flip_carry(vm: &mut Vm, op: &Op, held: u64) -> Next {
 /// LAHF.
 pub(crate) fn lahf(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = vm.flags.bits() as u8 | 2;
-    u8::set(&mut vm.regs, crate::width::HIGH, value);
+    u8::set(&mut vm.regs, crate::width::HIGH.into(), value);
     op.then(vm, held)
 }
 
 /// SAHF.
 pub(crate) fn sahf(vm: &mut Vm, op: &Op, held: u64) -> Next {
     use crate::cpu::rflags;
-    let low = u64::from(u8::get(&vm.regs, crate::width::HIGH));
+    let low = u64::from(u8::get(&vm.regs, crate::width::HIGH.into()));
     let overflow = vm.flags.bits() & rflags::OF;
     vm.flags = Flags::new(low & 0xff & rflags::STATUS | overflow);
     op.then(vm, held)

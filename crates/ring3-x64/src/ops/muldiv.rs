@@ -1,17 +1,16 @@
 //! Multiplication and division.
 
-use crate::cpu::{RAX, RDX};
 use crate::exit::vector_number;
 use crate::flags::Flags;
 use crate::op::{FIRST, Next, Op, SECOND};
 use crate::vm::{Trap, Vm, with_load};
-use crate::width::{HIGH, Width, operand, put};
+use crate::width::{Slot, Width, operand, put};
 
-const LOW: u8 = RAX as u8;
+const LOW: Slot = Slot::S0;
 
 /// The upper half of a product or dividend: AH, DX, EDX or RDX.
-const fn upper<W: Width>() -> u8 {
-    if W::BITS == 8 { HIGH } else { RDX as u8 }
+const fn upper<W: Width>() -> Slot {
+    if W::BITS == 8 { Slot::S16 } else { Slot::S2 }
 }
 
 /// IMUL with two or three operands: the product and the flags.

@@ -3,7 +3,7 @@
 use crate::engine::AccessRecord;
 use crate::op::{Next, Op};
 use crate::vm::{Vm, access};
-use crate::width::slot;
+use crate::width::{Slot, slot};
 
 /// Notes that the block is entered.
 pub(crate) fn cover(vm: &mut Vm, op: &Op, held: u64) -> Next {
@@ -18,7 +18,7 @@ pub(crate) fn log(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let record = AccessRecord {
         va: vm.address(op).wrapping_add(slot(&vm.regs, op.dst)),
         size: op.extra,
-        access: access(op.src != 0),
+        access: access(op.src != Slot::S0),
         rip: vm.rip_of(op),
         icount: vm.icount(op),
     };

@@ -12,7 +12,7 @@ use crate::ops::slow::{Flow, load_sized, read_register, store_sized, write_regis
 use crate::ops::wide::{Wide, from_u128, to_u128};
 use crate::vector::{Destination, MXCSR_MASK, Source, VectorContext, VectorOp};
 use crate::vm::{GP, Trap, UD, Vm, with_load, with_store};
-use crate::width::{FS_BASE, GS_BASE, Width, slot};
+use crate::width::{FS_BASE, GS_BASE, Slot, Width, slot};
 
 /// An entry of a block's table of vector operations.
 pub(crate) struct Vector {
@@ -21,27 +21,27 @@ pub(crate) struct Vector {
 }
 
 #[inline(always)]
-fn xmm(vm: &Vm, number: u8) -> u128 {
-    vm.cpu.xmm[usize::from(number & 15)]
+fn xmm(vm: &Vm, number: Slot) -> u128 {
+    vm.cpu.xmm[(number as usize) & 15]
 }
 
 #[inline(always)]
-fn set_xmm(vm: &mut Vm, number: u8, value: u128) {
+fn set_xmm(vm: &mut Vm, number: Slot, value: u128) {
     set_wide(vm, number, from_u128(value));
 }
 
 /// A register as the host moves it.
 #[inline(always)]
-pub(crate) fn wide(vm: &Vm, number: u8) -> Wide {
-    let place: *const u128 = &raw const vm.cpu.xmm[usize::from(number & 15)];
+pub(crate) fn wide(vm: &Vm, number: Slot) -> Wide {
+    let place: *const u128 = &raw const vm.cpu.xmm[(number as usize) & 15];
     // SAFETY: the place is that of a register; both types are 16 bytes, and all values are valid.
     unsafe { place.cast::<Wide>().read_unaligned() }
 }
 
 /// Writes a register.
 #[inline(always)]
-pub(crate) fn set_wide(vm: &mut Vm, number: u8, value: Wide) {
-    let place: *mut u128 = &raw mut vm.cpu.xmm[usize::from(number & 15)];
+pub(crate) fn set_wide(vm: &mut Vm, number: Slot, value: Wide) {
+    let place: *mut u128 = &raw mut vm.cpu.xmm[(number as usize) & 15];
     // SAFETY: as in `wide`.
     unsafe { place.cast::<Wide>().write_unaligned(value) }
 }
@@ -173,7 +173,7 @@ pub(crate) fn general(vm: &mut Vm, op: &Op, _: u64) -> Next {
 /// Reads a register operand of either kind.
 fn read_any(vm: &Vm, register: Register) -> u128 {
     if register.is_xmm() {
-        xmm(vm, register.number() as u8)
+        xmm(vm, Slot::from(register.number() as u8))
     } else {
         u128::from(read_register(vm, register))
     }
@@ -251,7 +251,7 @@ fn run(vm: &mut Vm, op: &Op, vector: &VectorOp, instruction: &Instruction) -> Re
         Destination::Operand0 => {
             let register = instruction.op0_register();
             if register.is_xmm() {
-                set_xmm(vm, register.number() as u8, result);
+                set_xmm(vm, Slot::from(register.number() as u8), result);
             } else {
                 write_register(vm, register, result as u64);
             }
@@ -277,8 +277,8 @@ fn masked_store(
     mask: u16,
 ) -> Result<(), Trap> {
     let base = match instruction.memory_segment() {
-        Register::FS => slot(&vm.regs, FS_BASE),
-        Register::GS => slot(&vm.regs, GS_BASE),
+        Register::FS => slot(&vm.regs, FS_BASE.into()),
+        Register::GS => slot(&vm.regs, GS_BASE.into()),
         _ => 0,
     };
     let va = vm.regs[RDI].wrapping_add(base);

@@ -45,7 +45,7 @@ pub(crate) fn leave<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let rbp = vm.regs[RBP];
     with_load::<W, true>(vm, op, rbp, held, |vm, op, value, held| {
         vm.regs[RSP] = vm.regs[RBP].wrapping_add(W::SIZE as u64);
-        W::set(&mut vm.regs, RBP as u8, value);
+        W::set(&mut vm.regs, (RBP as u8).into(), value);
         op.then(vm, held)
     })
 }
