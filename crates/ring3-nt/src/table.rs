@@ -10,6 +10,8 @@ use crate::export::variable::Variable;
 const GROUPS: &[Group] = &[
     crate::cm::callback::Callbacks::EXPORTS,
     crate::cm::keys::Keys::EXPORTS,
+    crate::cm::notify::Notifications::EXPORTS,
+    crate::cm::object_context::KeyObjects::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
     crate::ex::callback::CallbackObjects::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
@@ -49,7 +51,9 @@ const GROUPS: &[Group] = &[
     crate::mm::physical::PhysicalMemory::EXPORTS,
     crate::mm::section::Sections::EXPORTS,
     crate::ob::directories::Directories::EXPORTS,
+    crate::ob::duplicate::Duplicates::EXPORTS,
     crate::ob::exports::Objects::EXPORTS,
+    crate::ob::information::ObjectQueries::EXPORTS,
     crate::ob::query::ObjectNames::EXPORTS,
     crate::ps::system_routine::SystemRoutines::EXPORTS,
     crate::ps::threads::Threads::EXPORTS,
@@ -84,9 +88,13 @@ const GROUPS: &[Group] = &[
     crate::rtl::unicode_string::UnicodeStrings::EXPORTS,
     crate::se::access_exports::AccessChecks::EXPORTS,
     crate::se::acl::AccessControlLists::EXPORTS,
+    crate::se::acl_more::MoreLists::EXPORTS,
     crate::se::descriptor::Descriptors::EXPORTS,
     crate::se::descriptor_parts::DescriptorParts::EXPORTS,
+    crate::se::impersonation::Impersonations::EXPORTS,
+    crate::se::object_security::ObjectSecurity::EXPORTS,
     crate::se::sid::Sids::EXPORTS,
+    crate::se::token_exports::Tokens::EXPORTS,
 ];
 
 /// Files with exported variables.

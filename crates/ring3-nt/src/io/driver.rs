@@ -363,6 +363,7 @@ fn finish_unload(cx: &mut Machine, number: usize) {
         );
     }
     crate::cm::callback::report_left(cx, base, size);
+    crate::ob::handles::report_left(cx, base, size);
     crate::ex::callback::report_left(cx, base, size);
     crate::ex::lookaside::report_left(cx, base, size);
     crate::ex::resource::report_left(cx, base, size);

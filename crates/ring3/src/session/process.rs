@@ -2,6 +2,7 @@
 
 use ring3_nt::io::user::UserRequest;
 use ring3_nt::machine::thread::{ProcessId, ThreadId};
+use ring3_nt::se::token::Profile;
 
 use super::file::{self, File};
 use super::log::Answer;
@@ -37,6 +38,13 @@ pub struct OpenOptions {
     pub disposition: u32,
 }
 
+/// How to start a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessOptions {
+    /// Whose token it gets; an elevated administrator's by default.
+    pub token: Profile,
+}
+
 impl Default for OpenOptions {
     fn default() -> Self {
         Self {
@@ -55,12 +63,32 @@ impl Session {
     /// # Errors
     /// [`SessionError::Usage`] if guest memory is used up; errors that end the run.
     pub fn process(&mut self, name: &str) -> Result<Process, SessionError> {
-        let answer = self.verb(format!("process({name:?})"), |session| {
+        self.process_with(name, ProcessOptions::default())
+    }
+
+    /// Starts a process with options.
+    ///
+    /// # Errors
+    /// As `process`.
+    pub fn process_with(
+        &mut self,
+        name: &str,
+        options: ProcessOptions,
+    ) -> Result<Process, SessionError> {
+        let token = if options.token == Profile::default() {
+            String::new()
+        } else {
+            format!(", {:?}", options.token)
+        };
+        let answer = self.verb(format!("process({name:?}{token})"), |session| {
             let id = session.machine.create_process(name).ok_or_else(|| {
                 SessionError::Usage(format!(
                     "no guest memory for the process {name}; raise it with --ram"
                 ))
             })?;
+            if options.token != Profile::default() {
+                session.machine.se.profiles.insert(id, options.token);
+            }
             let thread = session.user_thread(id)?;
             session.wait(&format!("the start of {name}"), |m| {
                 m.user_thread_is_free(thread)
