@@ -11,6 +11,8 @@ const GROUPS: &[Group] = &[
     crate::cm::callback::Callbacks::EXPORTS,
     crate::cm::keys::Keys::EXPORTS,
     crate::dbg::debugger::KernelDebugger::EXPORTS,
+    crate::cm::notify::Notifications::EXPORTS,
+    crate::cm::object_context::KeyObjects::EXPORTS,
     crate::dbg::print::DebugPrint::EXPORTS,
     crate::ex::callback::CallbackObjects::EXPORTS,
     crate::ex::fast_mutex::FastMutexes::EXPORTS,
@@ -72,7 +74,9 @@ const GROUPS: &[Group] = &[
     crate::mm::virtual_memory::VirtualMemory::EXPORTS,
     crate::ob::callbacks::HandleCallbacks::EXPORTS,
     crate::ob::directories::Directories::EXPORTS,
+    crate::ob::duplicate::Duplicates::EXPORTS,
     crate::ob::exports::Objects::EXPORTS,
+    crate::ob::information::ObjectQueries::EXPORTS,
     crate::ob::query::ObjectNames::EXPORTS,
     crate::ps::attach::Attaching::EXPORTS,
     crate::ps::handles::ProcessHandles::EXPORTS,
@@ -118,9 +122,13 @@ const GROUPS: &[Group] = &[
     crate::rtl::unicode_string::UnicodeStrings::EXPORTS,
     crate::se::access_exports::AccessChecks::EXPORTS,
     crate::se::acl::AccessControlLists::EXPORTS,
+    crate::se::acl_more::MoreLists::EXPORTS,
     crate::se::descriptor::Descriptors::EXPORTS,
     crate::se::descriptor_parts::DescriptorParts::EXPORTS,
+    crate::se::impersonation::Impersonations::EXPORTS,
+    crate::se::object_security::ObjectSecurity::EXPORTS,
     crate::se::sid::Sids::EXPORTS,
+    crate::se::token_exports::Tokens::EXPORTS,
 ];
 
 /// Files with exported variables.

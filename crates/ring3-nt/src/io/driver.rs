@@ -365,6 +365,7 @@ fn finish_unload(cx: &mut Machine, number: usize) {
         );
     }
     crate::cm::callback::report_left(cx, base, size);
+    crate::ob::handles::report_left(cx, base, size);
     crate::ex::callback::report_left(cx, base, size);
     crate::ob::callbacks::report_left(cx, base, size);
     crate::ps::notify::report_left(cx, base, size);

@@ -5,8 +5,10 @@
 
 pub mod callbacks;
 pub mod directories;
+pub mod duplicate;
 pub mod exports;
 pub mod handles;
+pub mod information;
 pub mod names;
 pub mod query;
 pub mod types;
@@ -45,6 +47,8 @@ pub enum Kind {
     Key(String),
     /// A callback object.
     Callback,
+    /// An access token.
+    Token,
 }
 
 /// An object.
@@ -73,6 +77,8 @@ pub struct Handle {
     pub access: u32,
     /// Who opened it.
     pub owner: u64,
+    /// `OBJ_INHERIT`, `OBJ_PROTECT_CLOSE`.
+    pub attributes: u32,
 }
 
 /// State of the object manager.
@@ -88,6 +94,8 @@ pub struct State {
     pub callbacks: callbacks::State,
     /// Handles by process and value.
     pub handles: BTreeMap<(ProcessId, u64), Handle>,
+    /// References that drivers took and have not dropped, by body, with who took the last one.
+    pub taken: BTreeMap<u64, (i64, u64)>,
 }
 
 const TAG: u32 = u32::from_le_bytes(*b"ObOb");
@@ -209,6 +217,9 @@ impl Machine {
     pub fn delete_object(&mut self, body: u64) {
         self.forget_name(body);
         crate::mm::section::object_deleted(self, body);
+        self.ob.taken.remove(&body);
+        self.se.tokens.remove(&body);
+        self.se.descriptors.remove(&body);
         if self.ob.objects.remove(&body).is_some() {
             self.pool_free(Gva::new(body.wrapping_sub(HEADER)));
         }

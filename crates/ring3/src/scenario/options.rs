@@ -3,7 +3,8 @@
 use rhai::{Dynamic, Map};
 
 use super::shared::{Outcome, mistake};
-use crate::session::{LoadOptions, OpenOptions};
+use crate::session::{LoadOptions, OpenOptions, ProcessOptions};
+use ring3_nt::se::token::Profile;
 
 fn text(key: &str, value: &Dynamic) -> Outcome<String> {
     match value.clone().into_string() {
@@ -96,17 +97,27 @@ pub(super) fn load(map: &Map) -> Outcome<LoadOptions> {
     Ok(options)
 }
 
-/// Options of `process`: whether its addresses have 32 bits. The user's own token is the default.
-pub(super) fn process(map: &Map) -> Outcome<bool> {
-    let mut wow64 = false;
+/// Options of `process`.
+pub(super) fn process(map: &Map) -> Outcome<ProcessOptions> {
+    let mut options = ProcessOptions::default();
     for (key, value) in map {
         match key.as_str() {
             "bits" => match value.as_int() {
-                Ok(64) => wow64 = false,
-                Ok(32) => wow64 = true,
+                Ok(64) => options.wow64 = false,
+                Ok(32) => options.wow64 = true,
                 _ => return mistake("bits: 32 or 64 is needed"),
             },
-            "token" => return mistake("tokens other than the default are not modelled yet"),
+            "token" => {
+                let name = text(key, value)?;
+                options.token = match Profile::from_name(&name) {
+                    Some(profile) => profile,
+                    None => {
+                        return mistake(format!(
+                            "token: {name:?}: one of admin, user, low, system is needed"
+                        ));
+                    }
+                };
+            }
             other => {
                 return mistake(format!(
                     "process has no option {other:?}; it has bits and token"
@@ -114,7 +125,7 @@ pub(super) fn process(map: &Map) -> Outcome<bool> {
             }
         }
     }
-    Ok(wow64)
+    Ok(options)
 }
 
 /// Options of `driver().call`: the IRQL.

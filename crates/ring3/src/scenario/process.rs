@@ -5,7 +5,7 @@ use rhai::{Engine, FnPtr, Map};
 use super::file::FileObject;
 use super::options;
 use super::shared::{Outcome, Shared, mistake, unsigned};
-use crate::session::{OpenOptions, Process};
+use crate::session::{OpenOptions, Process, ProcessOptions};
 
 /// A process in a script.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub(super) struct ProcessObject {
 }
 
 impl ProcessObject {
-    fn start(shared: &Shared, name: &str, wow64: bool) -> Outcome<Self> {
-        let process = shared.verb(|session| session.process_with(name, wow64))?;
+    fn start(shared: &Shared, name: &str, options: ProcessOptions) -> Outcome<Self> {
+        let process = shared.verb(|session| session.process_with(name, options))?;
         Ok(Self {
             shared: shared.clone(),
             process,
@@ -35,7 +35,7 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
     engine.register_type_with_name::<ProcessObject>("process");
     engine.register_fn("process", move |name: &str| {
-        ProcessObject::start(&own, name, false)
+        ProcessObject::start(&own, name, ProcessOptions::default())
     });
     let own = shared.clone();
     engine.register_fn("process", move |name: &str, map: Map| {

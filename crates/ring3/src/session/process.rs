@@ -2,6 +2,7 @@
 
 use ring3_nt::io::user::UserRequest;
 use ring3_nt::machine::thread::{ProcessId, ThreadId};
+use ring3_nt::se::token::Profile;
 
 use super::file::{self, File};
 use super::log::Answer;
@@ -37,6 +38,15 @@ pub struct OpenOptions {
     pub disposition: u32,
 }
 
+/// How to start a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessOptions {
+    /// Whose token it gets; an elevated administrator's by default.
+    pub token: Profile,
+    /// Whether its addresses have 32 bits.
+    pub wow64: bool,
+}
+
 impl Default for OpenOptions {
     fn default() -> Self {
         Self {
@@ -55,27 +65,39 @@ impl Session {
     /// # Errors
     /// [`SessionError::Status`] if a driver refuses it, or guest memory is used up; errors that end the run.
     pub fn process(&mut self, name: &str) -> Result<Process, SessionError> {
-        self.process_with(name, false)
+        self.process_with(name, ProcessOptions::default())
     }
 
-    /// Starts a user process; `wow64` makes it one whose addresses have 32 bits.
+    /// Starts a user process with options.
     ///
     /// # Errors
     /// [`SessionError::Status`] if a driver refuses it, or guest memory is used up; errors that end the run.
-    pub fn process_with(&mut self, name: &str, wow64: bool) -> Result<Process, SessionError> {
-        let bits = if wow64 { ", 32" } else { "" };
-        let answer = self.verb(format!("process({name:?}{bits})"), |session| {
+    pub fn process_with(
+        &mut self,
+        name: &str,
+        options: ProcessOptions,
+    ) -> Result<Process, SessionError> {
+        let bits = if options.wow64 { ", 32" } else { "" };
+        let token = if options.token == Profile::default() {
+            String::new()
+        } else {
+            format!(", {:?}", options.token)
+        };
+        let answer = self.verb(format!("process({name:?}{bits}{token})"), |session| {
             let what = format!("the start of {name}");
             let creator = session.system_thread()?;
             let request = UserRequest::CreateProcess {
                 name: name.to_owned(),
-                wow64,
+                wow64: options.wow64,
             };
             let (status, id) = session.ask(creator, &what, request)?;
             if !status.is_success() {
                 return Err(SessionError::Status { what, status });
             }
             let id = ProcessId(id as u32);
+            if options.token != Profile::default() {
+                session.machine.se.profiles.insert(id, options.token);
+            }
             let first = session.machine.threads.values().find(|t| t.process == id);
             let Some(thread) = first.map(|t| t.id) else {
                 return Err(SessionError::Usage(format!("{name} has no thread")));
