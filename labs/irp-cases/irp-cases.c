@@ -486,13 +486,15 @@ static ULONG ByHandle(void)
     ULONG in = 10, out = 0, good = 0;
     LARGE_INTEGER offset = { .QuadPart = 0 };
     UCHAR byte = 0;
+    PVOID object;
     InitializeObjectAttributes(&attributes, &name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, NULL, NULL);
     if (!NT_SUCCESS(ZwCreateFile(&handle, GENERIC_READ | SYNCHRONIZE, &attributes, &block, NULL, 0, FILE_SHARE_READ,
                                  FILE_OPEN, FILE_SYNCHRONOUS_IO_NONALERT, NULL, 0))) return 0;
     if (NT_SUCCESS(ZwDeviceIoControlFile(handle, NULL, NULL, NULL, &block, IOCTL_BUFFERED, &in, sizeof(in), &out, sizeof(out)))
         && out == 11 && block.Information == 4) good |= 1;
     if (NT_SUCCESS(ZwReadFile(handle, NULL, NULL, NULL, &block, &byte, 1, &offset, NULL)) && byte == 0x5a) good |= 2;
-    if (NT_SUCCESS(ZwClose(handle)) && ZwClose(handle) == STATUS_INVALID_HANDLE) good |= 4;
+    if (NT_SUCCESS(ZwClose(handle)) &&
+        ObReferenceObjectByHandle(handle, 0, *IoFileObjectType, KernelMode, &object, NULL) == STATUS_INVALID_HANDLE) good |= 4;
     return good;
 }
 
