@@ -8,7 +8,8 @@ use crate::Memory;
 use crate::address::{Field, Gva};
 use crate::fault::{Access, Fault, Privilege};
 use crate::guest::Guest;
-use crate::page::{PAGE_SIZE, SHADOW_OFFSET};
+use crate::page::PAGE_SIZE;
+use crate::shadow::clean;
 use crate::table::is_canonical;
 
 use Privilege::Supervisor;
@@ -30,20 +31,6 @@ fn pieces(va: u64, len: u64) -> impl DoubleEndedIterator<Item = (u64, u64, usize
         let end = (head + number * PAGE_SIZE as u64).min(len);
         (va.wrapping_add(start), start, (end - start) as usize)
     })
-}
-
-/// Whether nothing in the groups of eight bytes that a value of `size` bytes touches is marked.
-///
-/// # Safety
-/// `page` is the start of a page, and the value lies within it.
-#[inline(always)]
-unsafe fn clean(page: *const u8, offset: usize, size: usize) -> bool {
-    let (first, last) = (offset / 8, (offset + size.max(1) - 1) / 8);
-    // As many as there can be for any offset, so that the compiler knows their number where it knows the size.
-    (0..=size.div_ceil(8)).fold(0, |marks, group| {
-        // SAFETY: the group is at most that of the last byte, which the caller vouches for.
-        marks | unsafe { page.add(SHADOW_OFFSET + (first + group).min(last)).read() }
-    }) == 0
 }
 
 /// Copies bytes from a page in words of 8. The guest's last stores there were most likely of 8 bytes or fewer, and a

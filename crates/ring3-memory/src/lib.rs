@@ -26,6 +26,7 @@ mod hash;
 mod host;
 mod page;
 mod physical;
+mod quick;
 mod shadow;
 mod snapshot;
 mod table;

@@ -66,6 +66,20 @@ impl Clone for HitLog {
     }
 }
 
+/// Whether nothing in the groups of eight bytes that a value of `size` bytes touches is marked.
+///
+/// # Safety
+/// `page` is the start of a page, and the value lies within it.
+#[inline(always)]
+pub(crate) unsafe fn clean(page: *const u8, offset: usize, size: usize) -> bool {
+    let (first, last) = (offset / 8, (offset + size.max(1) - 1) / 8);
+    // As many as there can be for any offset, so that the compiler knows their number where it knows the size.
+    (0..=size.div_ceil(8)).fold(0, |marks, group| {
+        // SAFETY: the group is at most that of the last byte, which the caller vouches for.
+        marks | unsafe { page.add(SHADOW_OFFSET + (first + group).min(last)).read() }
+    }) == 0
+}
+
 /// The first byte of `page[offset..offset + len]` that must not be touched, and the reason.
 ///
 /// # Safety

@@ -81,7 +81,11 @@ fn sequences_agree_with_the_processor() {
     let (mut compared, mut wrong) = (0, Vec::new());
     let cases = (0..report::amount(20_000)).flat_map(|index| {
         let any = sequence::make(&pool, index).map(|case| (index, case));
-        let crowded = sequence::make_crowded(&pool, index).map(|case| (index, case));
+        let crowded = index
+            .is_multiple_of(2)
+            .then(|| sequence::make_crowded(&pool, index))
+            .flatten()
+            .map(|case| (index, case));
         any.into_iter().chain(crowded)
     });
     for (index, case) in cases {

@@ -3,10 +3,9 @@
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::Then;
-use super::builder::{
-    Builder, Form, NONE, Note, by_width, by_width_from, by_width_of, cut_to, flat, form, general,
-};
+use super::builder::{Builder, Form, by_width, by_width_from, by_width_of, cut_to, form, general};
 use super::integer::operand_size;
+use super::neighbours::{NONE, Note, flat};
 use crate::cpu::{RAX, RDX};
 use crate::op::{FIRST, Handler, SLOTS};
 use crate::ops::{branch, moves, processor, stack, system};

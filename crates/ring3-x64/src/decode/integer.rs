@@ -3,9 +3,8 @@
 use iced_x86::{Instruction, Mnemonic, OpKind};
 
 use super::Then;
-use super::builder::{
-    Builder, Form, NONE, Note, by_width, by_width_from, by_width_of, cut_to, flat, form, general,
-};
+use super::builder::{Builder, Form, by_width, by_width_from, by_width_of, cut_to, form, general};
+use super::neighbours::{NONE, Note, flat};
 use crate::op::{Handler, SLOTS};
 use crate::ops::alu::{self, Alu, Unary};
 use crate::ops::bits;

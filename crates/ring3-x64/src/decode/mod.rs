@@ -3,6 +3,7 @@
 mod builder;
 mod general;
 mod integer;
+mod neighbours;
 mod system;
 mod table;
 mod vector;

@@ -3,7 +3,8 @@
 use iced_x86::{Code, Instruction, OpKind};
 
 use super::Then;
-use super::builder::{Builder, NONE, Note, general, xmm_number};
+use super::builder::{Builder, general, xmm_number};
+use super::neighbours::{NONE, Note};
 use super::system::sse_exception;
 use crate::op::Handler;
 use crate::ops::sse;
