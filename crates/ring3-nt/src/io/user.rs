@@ -186,6 +186,7 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         }
         if cx.thread().user && crate::ke::apc::has_user_apcs(cx, thread) {
             cx.thread_mut().user_apc = true;
+            cx.ke.apcs_used = true;
         }
         cx.thread_mut().previous_mode = 0;
         let information = cx.io.user.noted(thread);

@@ -35,6 +35,7 @@ pub(super) fn pending(cx: &mut Machine) -> Option<NTSTATUS> {
         let state = thread.at(KTHREAD::ApcState);
         let _ = KAPC_STATE::UserApcPending.write(&mut cx.memory, state, 1);
         cx.thread_mut().user_apc = true;
+        cx.ke.apcs_used = true;
         return Some(STATUS_USER_APC);
     }
     if mode == apc::USER_MODE && cx.memory.read(alerted(thread, 0)).unwrap_or(0) != 0 {
@@ -146,6 +147,7 @@ impl Apcs {
             let state = thread.at(KTHREAD::ApcState);
             KAPC_STATE::UserApcPending.write(&mut cx.memory, state, 1)?;
             cx.thread_mut().user_apc = true;
+            cx.ke.apcs_used = true;
         }
         Ok(was)
     }

@@ -129,6 +129,7 @@ pub fn insert(
         if waits_for_user_apcs(cx, target) {
             KAPC_STATE::UserApcPending.write(&mut cx.memory, state, 1)?;
             cx.thread_by_mut(target).user_apc = true;
+            cx.ke.apcs_used = true;
             cx.boost(target, increment);
             cx.make_ready(target, u64::from(STATUS_USER_APC.0));
         }
@@ -136,6 +137,7 @@ pub fn insert(
     }
     cx.memory.set(state, KAPC_STATE::KernelApcPending, 1u8)?;
     cx.thread_by_mut(target).apc_pending = true;
+    cx.ke.apcs_used = true;
     interrupt_wait(cx, target);
     Ok(true)
 }
@@ -189,6 +191,7 @@ pub fn interrupt_wait(cx: &mut Machine, thread: ThreadId) {
     }
     let wait = wait.clone();
     let since = cx.next_wait_number();
+    cx.ke.apcs_used = true;
     let target = cx.thread_by_mut(thread);
     target
         .interrupted

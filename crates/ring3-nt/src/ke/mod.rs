@@ -37,6 +37,8 @@ pub struct State {
     pub timers: timer::Timers,
     /// The words of the system's own spin locks, once somebody has used one.
     pub system_locks: ring3_memory::Gva<u64>,
+    /// Whether an APC was ever queued: without one no step looks for any.
+    pub apcs_used: bool,
     /// Calls on all processors.
     pub calls: call_dpc::Calls,
     /// Threads that run threaded DPCs.

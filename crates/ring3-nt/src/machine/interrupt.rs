@@ -68,7 +68,7 @@ impl Machine {
             self.interrupt(DISPATCH_LEVEL, work);
             return true;
         }
-        processor.irql() == PASSIVE_LEVEL && self.deliver_apcs()
+        self.ke.apcs_used && processor.irql() == PASSIVE_LEVEL && self.deliver_apcs()
     }
 
     /// Delivers APCs to the current thread, which runs at PASSIVE_LEVEL.
