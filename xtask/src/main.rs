@@ -5,6 +5,8 @@
 mod conformance;
 mod defs;
 mod labs;
+mod mutants;
+mod seeded;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -27,6 +29,10 @@ enum Chore {
     Defs(defs::Defs),
     /// Every variant of every lab under many schedules.
     Soak(soak::Soak),
+    /// How many planted mistakes in the kernel the tests catch.
+    Mutants(mutants::Mutants),
+    /// Drivers with one planted bug each, and their fixed twins.
+    SeededBugs(seeded::Seeded),
     /// The labs' drivers.
     Labs {
         #[command(subcommand)]
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().chore {
         Chore::Conformance(conformance) => conformance.run(&root()),
         Chore::Soak(soak) => soak.run(&root()),
+        Chore::Mutants(mutants) => mutants.run(&root()),
+        Chore::SeededBugs(seeded) => seeded.run(&root()),
         Chore::Defs(defs) => defs.run(&root()),
         Chore::Labs { what } => labs::run(&root(), what),
     };

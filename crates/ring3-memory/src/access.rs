@@ -5,7 +5,7 @@ use crate::address::Gpa;
 use crate::fault::{Access, Fault, Privilege};
 use crate::page::{PAGE_SIZE, SHADOW_OFFSET};
 use crate::table::{Miss, Walk, is_canonical};
-use crate::tlb::{Rights, tag};
+use crate::tlb::{Rights, aligned_tag, tag};
 
 mod sealed {
     pub trait Sealed {}
@@ -85,12 +85,38 @@ unsafe fn clean<T: Scalar>(page: *const u8, offset: usize) -> bool {
 }
 
 impl Memory {
-    /// Loads a value for the guest. Fails before any effect but accessed bits, which a processor may set too.
-    ///
-    /// # Errors
-    /// [`Fault`], for the lowest address at fault; [`Fault::Shadow`] only if the access is otherwise possible.
+    /// Loads a value for the guest if that takes nothing but a look into the TLB and at the shadow. `None` says no
+    /// more than that [`Self::load`] must do it; it always does so for 2, 4 and 8 bytes at an address that is not
+    /// aligned to them.
     #[inline(always)]
-    pub fn load<T: Scalar>(&mut self, va: u64, privilege: Privilege) -> Result<T, Fault> {
+    pub fn try_load<T: Scalar>(&self, va: u64, privilege: Privilege) -> Option<T> {
+        if T::SIZE > 8 {
+            return self.try_load_anywhere(va, privilege);
+        }
+        let entry = self.tlb.entry(va);
+        if entry.read == aligned_tag(va, T::SIZE, privilege) {
+            let offset = va as usize % PAGE_SIZE;
+            // SAFETY: the read tag matches, so `page` is live (TLB invariant); an aligned value lies within it, and
+            // within one group of the shadow.
+            unsafe {
+                if entry.page.add(SHADOW_OFFSET + offset / 8).read() == 0 {
+                    return Some(
+                        entry
+                            .page
+                            .add(offset)
+                            .cast::<T>()
+                            .read_unaligned()
+                            .swap_if_big_endian(),
+                    );
+                }
+            }
+        }
+        None
+    }
+
+    /// [`Self::try_load`] for any address.
+    #[inline(always)]
+    fn try_load_anywhere<T: Scalar>(&self, va: u64, privilege: Privilege) -> Option<T> {
         let entry = self.tlb.entry(va);
         if entry.read == tag(va.wrapping_add(T::SIZE as u64 - 1), privilege) {
             let offset = va as usize % PAGE_SIZE;
@@ -98,16 +124,86 @@ impl Memory {
             // first; so `page` is live (TLB invariant) and the value lies within it.
             unsafe {
                 if clean::<T>(entry.page, offset) {
-                    return Ok(entry
-                        .page
-                        .add(offset)
-                        .cast::<T>()
-                        .read_unaligned()
-                        .swap_if_big_endian());
+                    return Some(
+                        entry
+                            .page
+                            .add(offset)
+                            .cast::<T>()
+                            .read_unaligned()
+                            .swap_if_big_endian(),
+                    );
                 }
             }
         }
-        self.load_slow(va, privilege)
+        None
+    }
+
+    /// Loads a value for the guest. Fails before any effect but accessed bits, which a processor may set too.
+    ///
+    /// # Errors
+    /// [`Fault`], for the lowest address at fault; [`Fault::Shadow`] only if the access is otherwise possible.
+    #[inline(always)]
+    pub fn load<T: Scalar>(&mut self, va: u64, privilege: Privilege) -> Result<T, Fault> {
+        match self.try_load(va, privilege) {
+            Some(value) => Ok(value),
+            None => self.load_otherwise(va, privilege),
+        }
+    }
+
+    #[inline(never)]
+    fn load_otherwise<T: Scalar>(&mut self, va: u64, privilege: Privilege) -> Result<T, Fault> {
+        match self.try_load_anywhere(va, privilege) {
+            Some(value) => Ok(value),
+            None => self.load_slow(va, privilege),
+        }
+    }
+
+    /// Stores a value for the guest if that takes nothing but a look into the TLB and at the shadow, and gives whether
+    /// it did. The same addresses as for [`Self::try_load`] are left to [`Self::store`]. Such a store never changes
+    /// watched code ([`Self::watch_code`]), whose pages have no entry for writing.
+    #[inline(always)]
+    pub fn try_store<T: Scalar>(&mut self, va: u64, value: T, privilege: Privilege) -> bool {
+        if T::SIZE > 8 {
+            return self.try_store_anywhere(va, value, privilege);
+        }
+        let entry = self.tlb.entry(va);
+        if entry.write() == aligned_tag(va, T::SIZE, privilege) {
+            let offset = va as usize % PAGE_SIZE;
+            // SAFETY: as in `try_load`; the write tag means that this memory owns the page alone (TLB invariant).
+            unsafe {
+                if entry.page.add(SHADOW_OFFSET + offset / 8).read() == 0 {
+                    entry
+                        .page
+                        .add(offset)
+                        .cast::<T>()
+                        .write_unaligned(value.swap_if_big_endian());
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    /// [`Self::try_store`] for any address.
+    #[inline(always)]
+    fn try_store_anywhere<T: Scalar>(&mut self, va: u64, value: T, privilege: Privilege) -> bool {
+        let entry = self.tlb.entry(va);
+        if entry.write() == tag(va.wrapping_add(T::SIZE as u64 - 1), privilege) {
+            let offset = va as usize % PAGE_SIZE;
+            // SAFETY: as in `try_load_anywhere`; the write tag means that this memory owns the page alone (TLB
+            // invariant).
+            unsafe {
+                if clean::<T>(entry.page, offset) {
+                    entry
+                        .page
+                        .add(offset)
+                        .cast::<T>()
+                        .write_unaligned(value.swap_if_big_endian());
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Stores a value for the guest. Fails before any effect but accessed and dirty bits, also if it crosses a page.
@@ -121,20 +217,21 @@ impl Memory {
         value: T,
         privilege: Privilege,
     ) -> Result<(), Fault> {
-        let entry = self.tlb.entry(va);
-        if entry.write() == tag(va.wrapping_add(T::SIZE as u64 - 1), privilege) {
-            let offset = va as usize % PAGE_SIZE;
-            // SAFETY: as in `load`; the write tag means that this memory owns the page alone (TLB invariant).
-            unsafe {
-                if clean::<T>(entry.page, offset) {
-                    entry
-                        .page
-                        .add(offset)
-                        .cast::<T>()
-                        .write_unaligned(value.swap_if_big_endian());
-                    return Ok(());
-                }
-            }
+        if self.try_store(va, value, privilege) {
+            return Ok(());
+        }
+        self.store_otherwise(va, value, privilege)
+    }
+
+    #[inline(never)]
+    fn store_otherwise<T: Scalar>(
+        &mut self,
+        va: u64,
+        value: T,
+        privilege: Privilege,
+    ) -> Result<(), Fault> {
+        if self.try_store_anywhere(va, value, privilege) {
+            return Ok(());
         }
         self.store_slow(va, value, privilege)
     }
@@ -416,7 +513,7 @@ impl Memory {
         if !is_canonical(va) {
             return Err(Fault::NonCanonical { va, access });
         }
-        let walk = self.quick_walk(va).map_err(|miss| match miss {
+        let mut walk = self.quick_walk(va).map_err(|miss| match miss {
             Miss::NotPresent => Fault::Page {
                 va,
                 access,
@@ -437,10 +534,14 @@ impl Memory {
             });
         }
         if !self.is_ram(walk.pa >> 12) {
-            return Err(Fault::Device {
-                pa: Gpa(walk.pa),
-                access,
-            });
+            let stand_in = self.stand_in.filter(|(of, _)| *of == walk.pa >> 12);
+            let Some((_, pfn)) = stand_in else {
+                return Err(Fault::Device {
+                    pa: Gpa(walk.pa),
+                    access,
+                });
+            };
+            walk.pa = (pfn << 12) | (walk.pa % PAGE_SIZE as u64);
         }
         Ok(walk)
     }

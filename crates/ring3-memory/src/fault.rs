@@ -30,8 +30,8 @@ impl fmt::Display for Access {
 pub enum Privilege {
     /// CPL 0 to 2.
     Supervisor = 0,
-    /// CPL 3.
-    User = 1,
+    /// CPL 3. The number is the bit that tells the two apart in a tag of the TLB.
+    User = 8,
 }
 
 /// An access that touched bytes which the shadow says must not be touched.

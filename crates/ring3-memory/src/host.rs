@@ -8,7 +8,7 @@ use crate::Memory;
 use crate::address::{Field, Gva};
 use crate::fault::{Access, Fault, Privilege};
 use crate::guest::Guest;
-use crate::page::PAGE_SIZE;
+use crate::page::{PAGE_SIZE, SHADOW_OFFSET};
 use crate::table::is_canonical;
 
 use Privilege::Supervisor;
@@ -30,6 +30,46 @@ fn pieces(va: u64, len: u64) -> impl DoubleEndedIterator<Item = (u64, u64, usize
         let end = (head + number * PAGE_SIZE as u64).min(len);
         (va.wrapping_add(start), start, (end - start) as usize)
     })
+}
+
+/// Whether nothing in the groups of eight bytes that a value of `size` bytes touches is marked.
+///
+/// # Safety
+/// `page` is the start of a page, and the value lies within it.
+#[inline(always)]
+unsafe fn clean(page: *const u8, offset: usize, size: usize) -> bool {
+    let (first, last) = (offset / 8, (offset + size.max(1) - 1) / 8);
+    // As many as there can be for any offset, so that the compiler knows their number where it knows the size.
+    (0..=size.div_ceil(8)).fold(0, |marks, group| {
+        // SAFETY: the group is at most that of the last byte, which the caller vouches for.
+        marks | unsafe { page.add(SHADOW_OFFSET + (first + group).min(last)).read() }
+    }) == 0
+}
+
+/// Copies bytes from a page in words of 8. The guest's last stores there were most likely of 8 bytes or fewer, and a
+/// processor waits when it has to load 16 bytes from two stores that are still on their way.
+///
+/// # Safety
+/// As many bytes at `from` as `to` has are within a live page, which nothing writes meanwhile.
+#[inline(always)]
+unsafe fn copy_words(from: *const u8, to: &mut [u8]) {
+    #[repr(C, packed)]
+    #[derive(Clone, Copy)]
+    struct Word(u64);
+    let mut at = 0;
+    while let Some(place) = to.get_mut(at..at + 8) {
+        // SAFETY: the caller vouches for the bytes; volatile only so that neighbours are not read at once.
+        let word = unsafe { from.add(at).cast::<Word>().read_volatile() };
+        place.copy_from_slice(&{ word.0 }.to_ne_bytes());
+        at += 8;
+    }
+    if let Some(rest) = to.get_mut(at..) {
+        // SAFETY: the caller vouches for the bytes.
+        unsafe {
+            from.add(at)
+                .copy_to_nonoverlapping(rest.as_mut_ptr(), rest.len())
+        };
+    }
 }
 
 impl Memory {
@@ -153,6 +193,29 @@ impl Memory {
     /// [`Fault`].
     pub fn read_as<T: Guest>(&self, privilege: Privilege, va: Gva<T>) -> Result<T, Fault> {
         let offset = va.raw() as usize % PAGE_SIZE;
+        if T::SIZE <= 64
+            && T::SIZE <= PAGE_SIZE - offset
+            && let Some((page, _)) = self.tlb.readable(va.raw(), privilege)
+        {
+            let mut image = [0; 64];
+            // SAFETY: `readable` gives the start of a live page, within which the value lies.
+            let clean = unsafe {
+                copy_words(
+                    page.add(offset),
+                    image.get_mut(..T::SIZE).unwrap_or(&mut []),
+                );
+                clean(page, offset, T::SIZE)
+            };
+            if clean && let Some(bytes) = image.get(..T::SIZE) {
+                return Ok(T::load(bytes));
+            }
+        }
+        self.read_otherwise(privilege, va)
+    }
+
+    #[inline(never)]
+    fn read_otherwise<T: Guest>(&self, privilege: Privilege, va: Gva<T>) -> Result<T, Fault> {
+        let offset = va.raw() as usize % PAGE_SIZE;
         if T::SIZE <= PAGE_SIZE - offset {
             let (page, pfn) = self.readable(va.raw(), privilege)?;
             // SAFETY: `readable` gives the start of a live page, within which the value lies; `&self` keeps it
@@ -173,6 +236,29 @@ impl Memory {
     /// # Errors
     /// [`Fault`]; nothing is written then.
     pub fn write_as<T: Guest>(
+        &mut self,
+        privilege: Privilege,
+        va: Gva<T>,
+        value: T,
+    ) -> Result<(), Fault> {
+        let offset = va.raw() as usize % PAGE_SIZE;
+        if T::SIZE <= PAGE_SIZE - offset
+            && let Some((page, _)) = self.tlb.writable(va.raw(), privilege)
+        {
+            // SAFETY: `writable` gives the start of a page that is owned alone, within which the value lies; the
+            // slice is the only access to it while it lives.
+            unsafe {
+                if clean(page, offset, T::SIZE) {
+                    value.store(std::slice::from_raw_parts_mut(page.add(offset), T::SIZE));
+                    return Ok(());
+                }
+            }
+        }
+        self.write_otherwise(privilege, va, value)
+    }
+
+    #[inline(never)]
+    fn write_otherwise<T: Guest>(
         &mut self,
         privilege: Privilege,
         va: Gva<T>,

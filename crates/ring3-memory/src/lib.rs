@@ -63,10 +63,24 @@ pub struct Context {
     pub smap: bool,
 }
 
+impl Context {
+    /// All of it in one number, to compare.
+    #[inline(always)]
+    pub fn key(&self) -> u64 {
+        self.cr3 & !0xfff
+            | u64::from(self.wp)
+            | u64::from(self.nxe) << 1
+            | u64::from(self.smep) << 2
+            | u64::from(self.smap) << 3
+    }
+}
+
 /// The memory of one guest machine.
 pub struct Memory {
     tlb: Box<Tlb>,
     context: Context,
+    /// [`Context::key`] of it.
+    context_key: u64,
     shadow_on: bool,
     tree: Tree,
     ram: Range<u64>,
@@ -84,6 +98,8 @@ pub struct Memory {
     hits: HitLog,
     /// Kept for its storage only.
     changed: Vec<u64>,
+    /// A frame outside RAM, and the frame of RAM that stands in for it.
+    stand_in: Option<(u64, u64)>,
 }
 
 impl Memory {
@@ -94,6 +110,7 @@ impl Memory {
         let mut memory = Self {
             tlb: Tlb::new(),
             context: Context::default(),
+            context_key: Context::default().key(),
             shadow_on: true,
             tree,
             frames: Frames::new(ram.end >> 12),
@@ -106,6 +123,7 @@ impl Memory {
             code_generation: 0,
             hits: HitLog::default(),
             changed: Vec::new(),
+            stand_in: None,
         };
         memory.reserve_frames(0..PAGE_SIZE as u64);
         memory
@@ -116,8 +134,24 @@ impl Memory {
     pub fn set_context(&mut self, context: Context) {
         if self.context != context {
             self.context = context;
+            self.context_key = context.key();
             self.tlb.flush();
         }
+    }
+
+    /// Puts a page of RAM in the place of a physical page outside RAM (registers of a device), until it is called with
+    /// `None`. Both addresses mean the pages that they lie in. Nothing happens if the second is not in RAM.
+    pub fn stand_in(&mut self, pages: Option<(Gpa, Gpa)>) {
+        self.stand_in = pages
+            .map(|(of, by)| (of.0 >> 12, by.0 >> 12))
+            .filter(|(_, by)| self.is_ram(*by));
+        self.tlb.flush();
+    }
+
+    /// [`Context::key`] of [`Self::context`].
+    #[inline(always)]
+    pub fn context_key(&self) -> u64 {
+        self.context_key
     }
 
     /// How virtual addresses are translated.
@@ -134,6 +168,7 @@ impl Clone for Memory {
         Self {
             tlb: Tlb::new(),
             context: self.context,
+            context_key: self.context_key,
             shadow_on: self.shadow_on,
             tree: self.tree.clone(),
             ram: self.ram.clone(),
@@ -145,6 +180,7 @@ impl Clone for Memory {
             code_writes: self.code_writes.clone(),
             code_generation: self.code_generation,
             hits: self.hits.clone(),
+            stand_in: self.stand_in,
             changed: Vec::new(),
         }
     }

@@ -1,7 +1,7 @@
 //! The software TLB: which virtual pages may be accessed right away, and where their bytes are.
 //!
 //! Direct-mapped, one entry per page number modulo 256. Each entry has a tag for reads, writes and instruction
-//! fetches: the page's virtual address with the privilege in bit 0. Comparing the tag with the page of the *last*
+//! fetches: the page's virtual address with the privilege in bit 3. Comparing the tag with the page of the *last*
 //! byte makes an access that crosses a page a miss, because the next page has another index.
 //!
 //! Invariants, which make the TLB invisible to the guest and its accesses sound:
@@ -17,7 +17,8 @@ use crate::fault::Privilege;
 /// Number of entries; more were not faster.
 const ENTRIES: usize = 256;
 
-/// A tag that no access has: the low bits of a tag are 0 or 1.
+/// A tag that no access has: of the low bits of a tag only bit 3 may be set (and in what [`aligned_tag`] gives
+/// the three below it).
 const NO_TAG: u64 = 0xfff;
 
 const NO_FRAME: u32 = u32::MAX;
@@ -69,6 +70,8 @@ const NO_UPPER: Upper = Upper {
     no_execute: false,
 };
 
+/// The entries come first, so that finding one takes no addition.
+#[repr(C)]
 pub(crate) struct Tlb {
     entries: [Entry; ENTRIES],
     /// Flushed with the entries. The accessed bits above are set, and the tables are in `Memory::tables`.
@@ -87,6 +90,12 @@ unsafe impl Sync for Tlb {}
 #[inline(always)]
 pub(crate) fn tag(va: u64, privilege: Privilege) -> u64 {
     va & !0xfff | privilege as u64
+}
+
+/// The tag of the page of `va` if `va` is a multiple of `size` (a power of two up to 8), otherwise one that no entry has.
+#[inline(always)]
+pub(crate) fn aligned_tag(va: u64, size: usize, privilege: Privilege) -> u64 {
+    va & (!0xfff | (size as u64 - 1)) | privilege as u64
 }
 
 impl Tlb {

@@ -46,6 +46,8 @@ pub enum Flow {
     Fault(Fault),
     /// Load this context: the end of an interrupt, of exception dispatch or of an unwind.
     Restore(Box<ThreadContext>),
+    /// Load this context, in which the thread waits again: the end of an APC that interrupted a wait.
+    Rewait(Box<ThreadContext>, Wait),
     /// Stop the machine with this bugcheck.
     Bugcheck(u32, [u64; 4]),
     /// Something that is needed is not modelled; stops the machine and names it.
@@ -63,8 +65,6 @@ pub enum Until {
     MaskedZero(Gva<u32>, u32),
     /// A point in virtual time, in 100 ns units since the machine started.
     Time(u64),
-    /// No DPC of any processor is queued or running.
-    DpcsDrained,
 }
 
 /// An exception that a host routine raises.

@@ -11,6 +11,7 @@ pub mod bugcheck_codes;
 pub mod build;
 pub mod cm;
 pub mod dbg;
+pub mod devices;
 pub mod ex;
 pub mod export;
 pub mod flow;

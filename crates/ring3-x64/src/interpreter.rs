@@ -23,6 +23,30 @@ pub struct Interpreter {
     jumps: Jumps,
     recorder: Recorder,
     instrument: Instrument,
+    /// RFLAGS as the last run left them, and what they were made from.
+    left: (u64, Flags),
+}
+
+/// Reads a general register. Registers are copied one by one, because the last writers were stores of 8 bytes, and a
+/// processor waits when it has to load 16 bytes from two stores that are still on their way; a copy of the whole array
+/// would be such loads.
+#[inline(always)]
+fn register(place: &u64) -> u64 {
+    // SAFETY: it is a reference; volatile only so that neighbours are not read at once.
+    unsafe { (&raw const *place).read_volatile() }
+}
+
+/// Why [`Code::run`] ends. In the most common cases nothing is moved around.
+enum Left {
+    HostCall,
+    Limit,
+    Other(Box<Exit>),
+}
+
+#[cold]
+#[inline(never)]
+fn other(exit: Exit) -> Left {
+    Left::Other(Box::new(exit))
 }
 
 /// Translated code, and what it depends on.
@@ -31,6 +55,10 @@ struct Code {
     options: Options,
     /// How addresses were translated when the blocks of the present generation were confirmed.
     context: (Context, Option<Privilege>),
+    /// [`Context::key`] of it.
+    context_key: u64,
+    /// The registers that decided about `context` and [`Options::no_sse`]; see [`deciding`].
+    decided: [u64; 6],
     /// Blocks of another generation are looked up before they are entered.
     generation: u64,
     /// Frames of page tables that confirmed blocks were found through.
@@ -71,12 +99,15 @@ impl Interpreter {
                 cache: Cache::default(),
                 options: Options::default(),
                 context: (Context::default(), None),
+                context_key: Context::default().key(),
+                decided: [u64::MAX; 6],
                 generation: 1,
                 tables: Vec::new(),
             },
             jumps: Jumps::new(),
             recorder: Recorder::default(),
             instrument: Instrument::default(),
+            left: (0, Flags::new(0)),
         }
     }
 
@@ -98,9 +129,15 @@ impl Interpreter {
 
 impl Engine for Interpreter {
     fn run(&mut self, cpu: &mut Cpu, mem: &mut Memory, until: u64) -> Exit {
+        let flags = if cpu.rflags == self.left.0 {
+            self.left.1
+        } else {
+            Flags::new(cpu.rflags)
+        };
+        let gpr = &cpu.gpr;
         let mut vm = Vm {
-            regs: [0; 32],
-            flags: Flags::new(cpu.rflags),
+            regs: std::array::from_fn(|number| gpr.get(number).map_or(0, register)),
+            flags,
             budget: until.saturating_sub(cpu.icount),
             block: self.jumps.sentinel(),
             generation: self.code.generation,
@@ -113,20 +150,20 @@ impl Engine for Interpreter {
             cpu,
             recorder: &mut self.recorder,
         };
-        for (register, value) in vm.regs.iter_mut().zip(vm.cpu.gpr) {
-            *register = value;
-        }
         vm.load_bases();
-        let exit = self.code.run(&mut vm);
-        let (regs, flags) = (vm.regs, all_flags(&vm));
-        let (rip, icount) = (vm.rip, vm.until - vm.budget);
-        for (place, value) in cpu.gpr.iter_mut().zip(regs) {
-            *place = value;
+        let left = self.code.run(&mut vm);
+        for (place, value) in vm.cpu.gpr.iter_mut().zip(&vm.regs) {
+            *place = register(value);
         }
-        cpu.rflags = flags;
-        cpu.rip = rip;
-        cpu.icount = icount;
-        exit
+        vm.cpu.rflags = all_flags(&vm);
+        vm.cpu.rip = vm.rip;
+        vm.cpu.icount = vm.until - vm.budget;
+        self.left = (vm.cpu.rflags, vm.flags);
+        match left {
+            Left::HostCall => Exit::HostCall,
+            Left::Limit => Exit::Limit,
+            Left::Other(exit) => *exit,
+        }
     }
 
     fn flush(&mut self) {
@@ -145,70 +182,117 @@ impl Engine for Interpreter {
     }
 }
 
+/// Everything that [`Cpu::context`], [`Cpu::privilege`] and [`unavailable`] look at.
+#[inline(always)]
+fn deciding(cpu: &Cpu) -> [u64; 6] {
+    let other = u64::from(cpu.cpl());
+    let ac = cpu.rflags & rflags::AC;
+    [cpu.cr0, cpu.cr3, cpu.cr4, cpu.efer, ac, other]
+}
+
 impl Code {
     /// The loop around blocks.
-    fn run(&mut self, vm: &mut Vm) -> Exit {
+    #[inline(always)]
+    fn run(&mut self, vm: &mut Vm) -> Left {
         let mut link: *const Link = std::ptr::null();
         loop {
             if vm.budget == 0 {
-                return Exit::Limit;
+                return Left::Limit;
             }
-            if self.renew(vm) {
+            if self.outdated(vm) && self.renew(vm) {
                 link = std::ptr::null();
             }
             vm.generation = self.generation;
-            let step = vm.cpu.rflags & rflags::TF != 0;
-            let block: *const Block = match self.block(vm) {
-                Ok(block) => block,
-                Err(fault) => return fault_exit(fault, false),
-            };
-            // SAFETY: blocks live until the cache is cleared, which only `renew` does, at the top of the loop.
-            let mut entered = unsafe { &*block };
-            if entered.count > vm.budget || (step && entered.count > 1) {
-                let most = if step {
-                    1
-                } else {
-                    vm.budget.min(u64::from(LONGEST)) as u16
+            let known = vm.jumps.find(vm.rip);
+            // SAFETY: the cache of jumps holds blocks that live, or its sentinel.
+            let mut entered = unsafe { &*known };
+            if !entered.current(self.generation) {
+                entered = match self.block(vm) {
+                    // SAFETY: blocks live until the cache is cleared, which only `renew` does, at the top of the loop.
+                    Ok(block) => unsafe { &*block },
+                    Err(fault) => return other(fault_exit(fault, false)),
                 };
-                match decode::translate(vm.mem, vm.rip, vm.privilege, most, self.options) {
-                    Ok(parts) => entered = self.cache.insert_scratch(vm.jumps, parts),
-                    Err(fault) => return fault_exit(fault, false),
+            }
+            let step = vm.cpu.rflags & rflags::TF != 0;
+            if entered.count > vm.budget || step {
+                match self.one_block(vm, entered, step) {
+                    Some(exit) => return other(exit),
+                    None => link = std::ptr::null(),
                 }
-            } else if !link.is_null() {
+                continue;
+            }
+            if !link.is_null() {
                 // SAFETY: the link is part of the block that was left last, which still lives: see above. Scratch
                 // blocks live until the next one is made.
-                unsafe { &*link }.set(block);
+                unsafe { &*link }.set(entered);
             }
             vm.block = entered;
             vm.budget -= entered.count;
-            vm.stop = Stop::Lookup(std::ptr::null());
-            if step {
-                // Nothing may be entered behind the one instruction.
-                vm.generation = 0;
-            }
-            let first = entered.first;
-            vm.execute(first);
+            vm.execute(entered.first);
             match &mut vm.stop {
                 Stop::Lookup(next) => link = *next,
                 // The most common exit has nothing to complete, and is not worth moving around.
-                Stop::Exit(Exit::HostCall) if !self.options.log => return Exit::HostCall,
-                Stop::Exit(exit) => {
-                    let exit = std::mem::replace(exit, Exit::Limit);
-                    return self.exit(vm, exit);
-                }
-            }
-            if step {
-                vm.cpu.dr[6] |= 1 << 14;
-                return Exit::Exception {
-                    vector: vector_number::DEBUG,
-                    error: 0,
-                    cr2: 0,
-                };
+                Stop::Exit(Exit::HostCall) if !self.options.log => return Left::HostCall,
+                Stop::Exit(_) => return other(self.exit(vm)),
             }
         }
     }
 
+    /// Executes a block that does not fit the budget as far as it does, or a single instruction of a block if the
+    /// processor steps. Gives an exit, or `None` to go on.
+    #[cold]
+    #[inline(never)]
+    fn one_block(&mut self, vm: &mut Vm, block: &Block, step: bool) -> Option<Exit> {
+        let mut entered = block;
+        if entered.count > vm.budget || entered.count > 1 {
+            let most = if step {
+                1
+            } else {
+                vm.budget.min(u64::from(LONGEST)) as u16
+            };
+            match decode::translate(vm.mem, vm.rip, vm.privilege, most, self.options) {
+                Ok(parts) => entered = self.cache.insert_scratch(vm.jumps, parts),
+                Err(fault) => return Some(fault_exit(fault, false)),
+            }
+        }
+        vm.block = entered;
+        vm.budget -= entered.count;
+        if step {
+            // Nothing may be entered behind the one instruction.
+            vm.generation = 0;
+        }
+        let first = entered.first;
+        vm.execute(first);
+        if let Stop::Exit(_) = vm.stop {
+            return Some(self.exit(vm));
+        }
+        if step {
+            vm.cpu.dr[6] |= 1 << 14;
+            return Some(Exit::Exception {
+                vector: vector_number::DEBUG,
+                error: 0,
+                cr2: 0,
+            });
+        }
+        None
+    }
+
+    /// Whether [`Self::renew`] has something to do.
+    #[inline(always)]
+    fn outdated(&self, vm: &Vm) -> bool {
+        let different = deciding(vm.cpu)
+            .iter()
+            .zip(&self.decided)
+            .fold(0, |different, (now, then)| different | (now ^ then));
+        different != 0
+            || vm.mem.code_written()
+            || vm.mem.context_key() != self.context_key
+            || self.cache.crowded()
+    }
+
     /// Takes note of what happened to memory and to the processor's mode. Gives whether blocks were dropped.
+    #[cold]
+    #[inline(never)]
     fn renew(&mut self, vm: &mut Vm) -> bool {
         if vm.mem.code_written() {
             for pfn in vm.mem.take_code_writes() {
@@ -219,10 +303,13 @@ impl Code {
                 }
             }
         }
+        let deciding = deciding(vm.cpu);
+        self.decided = deciding;
         let context = (vm.cpu.context(), Some(vm.privilege));
         vm.mem.set_context(context.0);
         if self.context != context {
             self.context = context;
+            self.context_key = context.0.key();
             self.generation += 1;
         }
         let no_sse = unavailable(vm.cpu.cr0, vm.cpu.cr4);
@@ -235,6 +322,7 @@ impl Code {
     }
 
     /// The block at [`Vm::rip`].
+    #[inline(never)]
     fn block(&mut self, vm: &mut Vm) -> Result<*const Block, Fault> {
         let rip = vm.rip;
         let known = vm.jumps.find(rip);
@@ -289,7 +377,12 @@ impl Code {
     }
 
     /// Completes an exit with what only the run loop knows.
-    fn exit(&self, vm: &mut Vm, exit: Exit) -> Exit {
+    #[inline(never)]
+    fn exit(&self, vm: &mut Vm) -> Exit {
+        let Stop::Exit(exit) = std::mem::replace(&mut vm.stop, Stop::Lookup(std::ptr::null()))
+        else {
+            return Exit::Limit;
+        };
         if self.options.log && !matches!(exit, Exit::Halt | Exit::IrqlLowered { .. }) {
             vm.recorder.retract(vm.until - vm.budget);
         }

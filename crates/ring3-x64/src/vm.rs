@@ -1,14 +1,14 @@
 //! The state of a run, as the handlers see it.
 
-use ring3_memory::{Access, Fault, Memory, Privilege, is_canonical};
+use ring3_memory::{Access, Fault, Memory, Privilege, Scalar, is_canonical};
 
 use crate::block::{Block, Jumps, Link};
 use crate::cpu::Cpu;
 use crate::exit::{Exit, vector_number};
 use crate::flags::Flags;
-use crate::op::{Next, Op, STACK};
+use crate::op::{FLAT, Next, Op, STACK};
 use crate::record::Recorder;
-use crate::width::{FS_BASE, GS_BASE, Registers, slot};
+use crate::width::{FS_BASE, GS_BASE, Registers, operand, slot};
 
 /// Why the loop over ops was left.
 pub(crate) enum Stop {
@@ -81,6 +81,17 @@ impl Vm<'_> {
         slot(&self.regs, op.base)
             .wrapping_add(slot(&self.regs, op.index).wrapping_shl(u32::from(op.scale)))
             .wrapping_add(op.disp)
+    }
+
+    /// The same for an op whose handler has `FROM`: `BASE` is the operand that the base is, 0 for none.
+    #[inline(always)]
+    pub fn address_from<const FROM: u8, const BASE: u8>(&self, op: &Op, held: u64) -> u64 {
+        let base = operand::<u64, FROM, BASE>(&self.regs, op.base, held).wrapping_add(op.disp);
+        if FROM & FLAT != 0 {
+            base
+        } else {
+            base.wrapping_add(slot(&self.regs, op.index).wrapping_shl(u32::from(op.scale)))
+        }
     }
 
     /// Address of the instruction that an op belongs to.
@@ -236,7 +247,7 @@ impl Vm<'_> {
             // SAFETY: handlers return null, the first op of a block of the cache, or the op behind the one they
             // were given, which exists because the last op of a block always leaves it. Blocks live while ops execute.
             let op = unsafe { &*next };
-            next = (op.handler)(self, op);
+            next = (op.handler)(self, op, 0);
         }
     }
 }
@@ -274,6 +285,79 @@ pub(crate) fn fault_exit(fault: Fault, stack: bool) -> Exit {
 #[inline(always)]
 pub(crate) fn reachable(target: u64) -> bool {
     is_canonical(target)
+}
+
+/// Loads a memory operand and does the rest of an op with it. The way past the TLB is a function of its own, so that
+/// the handler needs no stack.
+#[inline(always)]
+pub(crate) fn with_load<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    held: u64,
+    rest: impl FnOnce(&mut Vm, &Op, T, u64) -> Next,
+) -> Next {
+    match vm.mem.try_load::<T>(va, vm.privilege) {
+        Some(value) => rest(vm, op, value, held),
+        None => load_slowly::<T, STACK>(vm, op, va, held, rest),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn load_slowly<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    held: u64,
+    rest: impl FnOnce(&mut Vm, &Op, T, u64) -> Next,
+) -> Next {
+    match vm.mem.load::<T>(va, vm.privilege) {
+        Ok(value) => rest(vm, op, value, held),
+        Err(fault) if STACK => vm.stack_fault(op, fault),
+        Err(fault) => vm.fault(op, fault),
+    }
+}
+
+/// Stores a memory operand, then does what else an op does, then goes on.
+#[inline(always)]
+pub(crate) fn with_store<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    value: T,
+    held: u64,
+    effects: impl FnOnce(&mut Vm),
+) -> Next {
+    if vm.mem.try_store::<T>(va, value, vm.privilege) {
+        effects(vm);
+        return op.then(vm, held);
+    }
+    store_slowly::<T, STACK>(vm, op, va, value, held, effects)
+}
+
+#[cold]
+#[inline(never)]
+fn store_slowly<T: Scalar, const STACK: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    va: u64,
+    value: T,
+    held: u64,
+    effects: impl FnOnce(&mut Vm),
+) -> Next {
+    if let Err(fault) = vm.mem.store::<T>(va, value, vm.privilege) {
+        return if STACK {
+            vm.stack_fault(op, fault)
+        } else {
+            vm.fault(op, fault)
+        };
+    }
+    effects(vm);
+    if vm.mem.code_written() {
+        return vm.leave_behind(op);
+    }
+    op.then(vm, held)
 }
 
 /// An access of `T` that fails the handler.

@@ -2,25 +2,58 @@
 
 use ring3_memory::Scalar;
 
-/// Slot that always holds 0: the base or index of an address without one.
-pub(crate) const ZERO: u8 = 16;
-/// Slot with the base of GS.
-pub(crate) const GS_BASE: u8 = 17;
-/// Slot with the base of FS.
-pub(crate) const FS_BASE: u8 = 18;
-/// Slot for an address that one op prepares for the next.
-pub(crate) const ADDRESS: u8 = 19;
-/// Added to the slot of RAX..RBX for AH..BH.
-pub(crate) const HIGH: u8 = 0x20;
+/// The number of a slot. A type of its own, because the compiler then knows that it is below 24 wherever it is read,
+/// and no access needs a mask or a bounds check.
+#[rustfmt::skip]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Slot {
+    S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15,
+    S16, S17, S18, S19, S20, S21, S22, S23,
+}
 
-/// General registers in encoding order, then the slots above. A power of two, so that a masked number needs no
-/// bounds check.
-pub(crate) type Registers = [u64; 32];
+#[rustfmt::skip]
+const ALL: [Slot; 24] = {
+    use Slot::*;
+    [
+        S0, S1, S2, S3, S4, S5, S6, S7, S8, S9, S10, S11, S12, S13, S14, S15,
+        S16, S17, S18, S19, S20, S21, S22, S23,
+    ]
+};
+
+/// A number that no slot has gives the one that holds 0.
+impl From<u8> for Slot {
+    #[inline(always)]
+    fn from(number: u8) -> Self {
+        ALL.get(usize::from(number)).copied().unwrap_or(Slot::S20)
+    }
+}
+
+impl From<Slot> for u8 {
+    #[inline(always)]
+    fn from(slot: Slot) -> Self {
+        slot as u8
+    }
+}
+
+/// Slot that always holds 0: the base or index of an address without one.
+pub(crate) const ZERO: u8 = 20;
+/// Slot with the base of GS.
+pub(crate) const GS_BASE: u8 = 21;
+/// Slot with the base of FS.
+pub(crate) const FS_BASE: u8 = 22;
+/// Slot for an address that one op prepares for the next.
+pub(crate) const ADDRESS: u8 = 23;
+/// Added to the slot of RAX..RBX for AH..BH. So 16 to 19 are no slots that anything else uses.
+pub(crate) const HIGH: u8 = 0x10;
+
+/// General registers in encoding order, then the slots above: one for each [`Slot`].
+pub(crate) type Registers = [u64; 24];
 
 /// Reads a whole slot.
 #[inline(always)]
-pub(crate) fn slot(regs: &Registers, number: u8) -> u64 {
-    regs[usize::from(number & 31)]
+pub(crate) fn slot(regs: &Registers, number: Slot) -> u64 {
+    regs[number as usize]
 }
 
 /// A general operand of 8, 16, 32 or 64 bits.
@@ -38,10 +71,31 @@ pub(crate) trait Width: Scalar {
     fn sx(self) -> u64;
 
     /// Reads a register.
-    fn get(regs: &Registers, number: u8) -> Self;
+    fn get(regs: &Registers, number: Slot) -> Self;
 
     /// Writes a register: 32 bits clear the upper half, fewer leave the rest alone.
-    fn set(regs: &mut Registers, number: u8, value: Self);
+    fn set(regs: &mut Registers, number: Slot, value: Self);
+}
+
+/// An operand in register `number`, or the value handed on if `FROM` has the bit `WHICH`; see [`crate::op::Handler`].
+#[inline(always)]
+pub(crate) fn operand<W: Width, const FROM: u8, const WHICH: u8>(
+    regs: &Registers,
+    number: Slot,
+    held: u64,
+) -> W {
+    if FROM & WHICH != 0 {
+        W::of(held)
+    } else {
+        W::get(regs, number)
+    }
+}
+
+/// Writes a register and gives the value to hand on: that of the whole register where the width decides it.
+#[inline(always)]
+pub(crate) fn put<W: Width>(regs: &mut Registers, number: Slot, value: W, held: u64) -> u64 {
+    W::set(regs, number, value);
+    if W::BITS >= 32 { value.zx() } else { held }
 }
 
 impl Width for u8 {
@@ -63,14 +117,16 @@ impl Width for u8 {
     }
 
     #[inline(always)]
-    fn get(regs: &Registers, number: u8) -> Self {
-        (slot(regs, number) >> ((number & HIGH) >> 2)) as u8
+    fn get(regs: &Registers, number: Slot) -> Self {
+        let number = number as u8;
+        (regs[usize::from(number % HIGH)] >> ((number & HIGH) >> 1)) as u8
     }
 
     #[inline(always)]
-    fn set(regs: &mut Registers, number: u8, value: Self) {
-        let shift = (number & HIGH) >> 2;
-        let place = &mut regs[usize::from(number & 31)];
+    fn set(regs: &mut Registers, number: Slot, value: Self) {
+        let number = number as u8;
+        let shift = (number & HIGH) >> 1;
+        let place = &mut regs[usize::from(number % HIGH)];
         *place = *place & !(0xff << shift) | u64::from(value) << shift;
     }
 }
@@ -94,13 +150,13 @@ impl Width for u16 {
     }
 
     #[inline(always)]
-    fn get(regs: &Registers, number: u8) -> Self {
+    fn get(regs: &Registers, number: Slot) -> Self {
         slot(regs, number) as u16
     }
 
     #[inline(always)]
-    fn set(regs: &mut Registers, number: u8, value: Self) {
-        let place = &mut regs[usize::from(number & 31)];
+    fn set(regs: &mut Registers, number: Slot, value: Self) {
+        let place = &mut regs[number as usize];
         *place = *place & !0xffff | u64::from(value);
     }
 }
@@ -124,13 +180,13 @@ impl Width for u32 {
     }
 
     #[inline(always)]
-    fn get(regs: &Registers, number: u8) -> Self {
+    fn get(regs: &Registers, number: Slot) -> Self {
         slot(regs, number) as u32
     }
 
     #[inline(always)]
-    fn set(regs: &mut Registers, number: u8, value: Self) {
-        regs[usize::from(number & 31)] = u64::from(value);
+    fn set(regs: &mut Registers, number: Slot, value: Self) {
+        regs[number as usize] = u64::from(value);
     }
 }
 
@@ -153,12 +209,12 @@ impl Width for u64 {
     }
 
     #[inline(always)]
-    fn get(regs: &Registers, number: u8) -> Self {
+    fn get(regs: &Registers, number: Slot) -> Self {
         slot(regs, number)
     }
 
     #[inline(always)]
-    fn set(regs: &mut Registers, number: u8, value: Self) {
-        regs[usize::from(number & 31)] = value;
+    fn set(regs: &mut Registers, number: Slot, value: Self) {
+        regs[number as usize] = value;
     }
 }

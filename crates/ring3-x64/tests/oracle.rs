@@ -79,10 +79,12 @@ fn sequences_agree_with_the_processor() {
     let (mut whole, mut sliced) = (Machine::new(), Machine::new());
     sliced.sliced = true;
     let (mut compared, mut wrong) = (0, Vec::new());
-    for index in 0..report::amount(20_000) {
-        let Some(case) = sequence::make(&pool, index) else {
-            continue;
-        };
+    let cases = (0..report::amount(20_000)).flat_map(|index| {
+        let any = sequence::make(&pool, index).map(|case| (index, case));
+        let crowded = sequence::make_crowded(&pool, index).map(|case| (index, case));
+        any.into_iter().chain(crowded)
+    });
+    for (index, case) in cases {
         let actual = whole.run(&case);
         if matches!(actual, Outcome::NotModelled(_)) {
             continue;

@@ -7,6 +7,7 @@ use ring3_nt::machine::boot::Config;
 use ring3_nt::machine::finding::stem;
 
 use crate::report::Report;
+use crate::report::policy::Policy;
 use crate::{DriverFile, Session, run};
 
 /// A variant that was run.
@@ -66,6 +67,7 @@ pub fn seen(driver: &str, session: &Session, seed: u64) -> Seen {
         machine: &session.machine,
         story: &session.story,
         seed,
+        policy: Policy::default(),
     };
     let outcome = report.outcome();
     let module = |address: u64| module(&session.machine, address);

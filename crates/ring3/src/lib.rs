@@ -11,6 +11,7 @@ pub mod exit;
 pub mod imports;
 pub mod lab;
 pub mod report;
+pub mod rules;
 pub mod run;
 pub mod scenario;
 pub mod session;

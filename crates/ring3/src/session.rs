@@ -45,7 +45,7 @@ pub use error::SessionError;
 pub use file::{File, Io};
 pub use log::{Answer, Entry, Log};
 pub use operation::Operation;
-pub use process::{OpenOptions, Process};
+pub use process::{OpenOptions, Process, ProcessOptions};
 
 use crate::DriverFile;
 use crate::report::Story;

@@ -5,12 +5,12 @@
 use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
-use super::callback::start;
+use super::filter::start;
 use super::operation::{self, Buffer, Operation};
 use crate::Machine;
 use crate::flow::Flow;
 use crate::layout::{OBJECT_ATTRIBUTES, UNICODE_STRING};
-use crate::ntstatus::{NTSTATUS, STATUS_SUCCESS};
+use crate::ntstatus::NTSTATUS;
 
 fn on_key(
     cx: &mut Machine,
@@ -64,7 +64,6 @@ impl Keys {
     #[page("wdm/nf-wdm-zwopenkeyex")]
     #[irql(PASSIVE_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("options")]
     fn ZwOpenKeyEx(
         cx: &mut Machine,
         KeyHandle: Gva<u64>,
@@ -72,13 +71,15 @@ impl Keys {
         ObjectAttributes: Gva<OBJECT_ATTRIBUTES>,
         OpenOptions: u32,
     ) -> Result<Flow, Fault> {
-        let _ = OpenOptions;
         on_name(
             cx,
             ObjectAttributes,
             DesiredAccess,
             KeyHandle,
-            Operation::Open,
+            |mut name| {
+                name.open_link |= OpenOptions & operation::OPEN_LINK != 0;
+                Operation::Open(name)
+            },
         )
     }
 
@@ -86,7 +87,6 @@ impl Keys {
     #[page("wdm/nf-wdm-zwcreatekey")]
     #[irql(PASSIVE_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("symbolic links")]
     fn ZwCreateKey(
         cx: &mut Machine,
         KeyHandle: Gva<u64>,
@@ -98,10 +98,6 @@ impl Keys {
         Disposition: Gva<u32>,
     ) -> Result<Flow, Fault> {
         let _ = TitleIndex;
-        // REG_OPTION_CREATE_LINK.
-        if CreateOptions & 2 != 0 {
-            return Ok(Flow::NotModelled("ZwCreateKey of a symbolic link".into()));
-        }
         on_name(cx, ObjectAttributes, DesiredAccess, KeyHandle, |name| {
             Operation::Create(name, Class, CreateOptions, Disposition)
         })
@@ -245,7 +241,43 @@ impl Keys {
     /// Writes a key to disk: there is none, all is kept.
     #[page("wdm/nf-wdm-zwflushkey")]
     #[irql(PASSIVE_LEVEL)]
-    fn ZwFlushKey(cx: &mut Machine, KeyHandle: u64) -> NTSTATUS {
-        operation::target(cx, KeyHandle).map_or_else(|status| status, |_| STATUS_SUCCESS)
+    #[returns(NTSTATUS)]
+    fn ZwFlushKey(cx: &mut Machine, KeyHandle: u64) -> Result<Flow, Fault> {
+        on_key(cx, KeyHandle, Operation::Flush)
+    }
+
+    /// Gives a key another name.
+    #[page("wdm/nf-wdm-zwrenamekey")]
+    #[irql(PASSIVE_LEVEL)]
+    #[returns(NTSTATUS)]
+    #[assumed("the statuses for a name that is taken or malformed")]
+    fn ZwRenameKey(
+        cx: &mut Machine,
+        KeyHandle: u64,
+        NewName: Gva<UNICODE_STRING>,
+    ) -> Result<Flow, Fault> {
+        on_key(cx, KeyHandle, |key| Operation::Rename(key, NewName))
+    }
+
+    /// Sets the time of the last write of a key, or its flags.
+    #[page("wdm/nf-wdm-zwsetinformationkey")]
+    #[irql(PASSIVE_LEVEL)]
+    #[returns(NTSTATUS)]
+    #[partial("the flags are kept and have no effect")]
+    fn ZwSetInformationKey(
+        cx: &mut Machine,
+        KeyHandle: u64,
+        KeySetInformationClass: u32,
+        KeySetInformation: Gva,
+        KeySetInformationLength: u32,
+    ) -> Result<Flow, Fault> {
+        on_key(cx, KeyHandle, |key| {
+            Operation::SetInformation(
+                key,
+                KeySetInformationClass,
+                KeySetInformation,
+                KeySetInformationLength,
+            )
+        })
     }
 }

@@ -22,6 +22,12 @@ pub struct Key {
     pub class: String,
     /// Whether it goes with the next boot.
     pub volatile: bool,
+    /// Whether it is a symbolic link: `REG_OPTION_CREATE_LINK`.
+    pub link: bool,
+    /// What `CmCallbackGetKeyObjectID` gives: unique among all keys, and the same after a new name.
+    pub id: u64,
+    /// User flags of `KEY_CONTROL_FLAGS_INFORMATION` and its like, by information class.
+    pub settings: BTreeMap<u32, u32>,
     /// When it was last written: system time; 0 for before boot.
     pub written: u64,
     /// Values by folded name.
@@ -34,7 +40,23 @@ impl Key {
     pub fn name(&self) -> &str {
         self.path.rsplit_once('\\').map_or("", |(_, name)| name)
     }
+
+    /// Where a symbolic link leads; `None` for a link that has no target yet.
+    #[must_use]
+    pub fn target(&self) -> Option<String> {
+        let value = self.values.get(&fold(LINK_VALUE))?;
+        let units = value
+            .data
+            .chunks_exact(2)
+            .map(|c| u16::from_le_bytes([c[0], c[1]]));
+        Some(String::from_utf16_lossy(&units.collect::<Vec<u16>>()))
+    }
 }
+
+/// The value of a symbolic link that holds its target, without a terminator.
+pub const LINK_VALUE: &str = "SymbolicLinkValue";
+/// Links are followed this many times at most.
+const MAX_LINKS: u32 = 64;
 
 /// `REG_NONE`.
 pub const REG_NONE: u32 = 0;
@@ -46,6 +68,8 @@ pub const REG_EXPAND_SZ: u32 = 2;
 pub const REG_BINARY: u32 = 3;
 /// `REG_DWORD`.
 pub const REG_DWORD: u32 = 4;
+/// `REG_LINK`.
+pub const REG_LINK: u32 = 6;
 /// `REG_MULTI_SZ`.
 pub const REG_MULTI_SZ: u32 = 7;
 
@@ -57,6 +81,14 @@ pub struct State {
     pub callbacks: Vec<super::callback::Callback>,
     /// Number of the next callback.
     pub next_cookie: u64,
+    /// Number of the next key.
+    next_id: u64,
+    /// Contexts that callbacks gave to key objects, by object and cookie.
+    pub contexts: BTreeMap<(u64, u64), u64>,
+    /// Names that CmCallbackGetKeyObjectID gave, by key object: pool blocks.
+    pub names: BTreeMap<u64, u64>,
+    /// Who wants to hear of changes.
+    pub watches: Vec<super::notify::Watch>,
 }
 
 /// A string as the registry stores it.
@@ -80,7 +112,8 @@ pub fn string(data: &[u8]) -> String {
 }
 
 /// Names without case: every character in upper case.
-fn fold(name: &str) -> String {
+#[must_use]
+pub fn fold(name: &str) -> String {
     let upcase = |c: char| {
         let mut upper = c.to_uppercase();
         match (upper.next(), upper.next()) {
@@ -92,7 +125,8 @@ fn fold(name: &str) -> String {
 }
 
 /// Folded, `ControlSet001` for `CurrentControlSet`, no backslash at the end.
-fn canonical(path: &str) -> String {
+#[must_use]
+pub fn canonical(path: &str) -> String {
     const LINK: &str = "\\REGISTRY\\MACHINE\\SYSTEM\\CURRENTCONTROLSET";
     let folded = fold(path.trim_end_matches('\\'));
     match folded.strip_prefix(LINK) {
@@ -109,6 +143,10 @@ impl Default for State {
             keys: BTreeMap::new(),
             callbacks: Vec::new(),
             next_cookie: 1,
+            next_id: 1,
+            contexts: BTreeMap::new(),
+            names: BTreeMap::new(),
+            watches: Vec::new(),
         };
         for path in [
             r"\Registry",
@@ -184,15 +222,81 @@ impl State {
             .get(name.get(..parent)?)
             .is_some_and(|k| k.volatile);
         let path = path.trim_end_matches('\\').to_owned();
+        let id = self.next_id;
+        self.next_id += 1;
         self.keys.insert(
             name,
             Key {
                 path,
                 volatile,
+                id,
                 ..Key::default()
             },
         );
         Some(true)
+    }
+
+    /// The path that a path leads to when symbolic links are followed, the last part's only if
+    /// `follow_last`. `None` if a link leads nowhere or in circles.
+    #[must_use]
+    pub fn resolve(&self, path: &str, follow_last: bool) -> Option<String> {
+        let mut path = path.trim_end_matches('\\').to_owned();
+        for _ in 0..MAX_LINKS {
+            match self.first_link(&path, follow_last) {
+                None => return Some(path),
+                Some((target, end)) => path = format!("{}{}", target?, path.get(end..)?),
+            }
+        }
+        None
+    }
+
+    /// The first link on a path: its target, and where its own name ends.
+    fn first_link(&self, path: &str, follow_last: bool) -> Option<(Option<String>, usize)> {
+        let mut at = 1;
+        loop {
+            let end = path
+                .get(at..)
+                .and_then(|rest| rest.find('\\'))
+                .map_or(path.len(), |n| at + n);
+            let last = end == path.len();
+            let key = path.get(..end).and_then(|head| self.key(head));
+            if let Some(key) = key.filter(|k| k.link && (follow_last || !last)) {
+                return Some((key.target(), end));
+            }
+            if last {
+                return None;
+            }
+            at = end + 1;
+        }
+    }
+
+    /// Gives a key another name; what is below it moves along. The new path; `None` if the name is taken
+    /// or the key does not exist.
+    pub fn rename(&mut self, path: &str, name: &str) -> Option<String> {
+        let old = canonical(path);
+        let parent = self.parent(path)?.path.clone();
+        let new_path = format!("{parent}\\{name}");
+        let new = canonical(&new_path);
+        if new != old && self.keys.contains_key(&new) {
+            return None;
+        }
+        let old_path = self.keys.get(&old)?.path.clone();
+        let below = format!("{old}\\");
+        let moving: Vec<String> = self
+            .keys
+            .keys()
+            .filter(|k| **k == old || k.starts_with(&below))
+            .cloned()
+            .collect();
+        for key_name in moving {
+            let Some(mut key) = self.keys.remove(&key_name) else {
+                continue;
+            };
+            let rest = key.path.get(old_path.len()..).unwrap_or("").to_owned();
+            key.path = format!("{new_path}{rest}");
+            self.keys.insert(canonical(&key.path), key);
+        }
+        Some(new_path)
     }
 
     /// A key, to change it.
@@ -307,6 +411,36 @@ mod tests {
             !state.delete(r"\Registry\Machine\System"),
             "it has children"
         );
+    }
+
+    #[test]
+    fn links_are_followed_and_names_change() {
+        let mut state = State::default();
+        let base = r"\Registry\Machine\Software";
+        for name in ["Real", r"Real\Sub", "Link", "Circle"] {
+            state.create(&format!("{base}\\{name}"));
+        }
+        for (name, target) in [("Link", "Real"), ("Circle", "Circle")] {
+            let path = format!("{base}\\{name}");
+            state.key_mut(&path).expect("created").link = true;
+            let mut data = text(&format!("{base}\\{target}"));
+            data.truncate(data.len() - 2);
+            state.set(&path, LINK_VALUE, REG_LINK, data);
+        }
+        let link = format!("{base}\\Link");
+        assert_eq!(
+            state.resolve(&format!("{link}\\Sub"), true),
+            Some(format!("{base}\\Real\\Sub"))
+        );
+        assert_eq!(state.resolve(&link, false), Some(link.clone()));
+        assert_eq!(state.resolve(&link, true), Some(format!("{base}\\Real")));
+        assert_eq!(state.resolve(&format!("{base}\\Circle"), true), None);
+        let id = state.key(&format!("{base}\\Real")).expect("created").id;
+        let new = state.rename(&format!("{base}\\Real"), "New").expect("free");
+        assert_eq!(state.key(&new).map(|k| k.id), Some(id));
+        assert!(state.exists(&format!("{base}\\New\\Sub")));
+        assert!(!state.exists(&format!("{base}\\Real\\Sub")));
+        assert_eq!(state.rename(&new, "Link"), None);
     }
 
     #[test]

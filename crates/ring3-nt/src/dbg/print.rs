@@ -3,7 +3,8 @@
 use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
-use super::Message;
+use super::components::COMPONENTS;
+use super::{Message, filter};
 use crate::Machine;
 use crate::export::VarArgs;
 use crate::export::argument::CHAR;
@@ -18,18 +19,6 @@ const DEFAULT_ID: u32 = 101;
 const INFO_LEVEL: u32 = 3;
 /// Bytes that one call transmits at most.
 const LIMIT: usize = 512;
-/// The mask that holds for all components: WIN2000 is 1 by default, i.e. errors.
-const WIN2000_MASK: u32 = 1;
-
-/// Below 32 a level names a bit, from 32 on it is the bit field itself.
-fn bits(level: u32) -> u32 {
-    if level < 32 { 1 << level } else { level }
-}
-
-fn is_shown(cx: &Machine, component: u32, level: u32) -> bool {
-    let mask = cx.dbg.masks.get(&component).copied().unwrap_or(0);
-    bits(level) & (mask | WIN2000_MASK) != 0
-}
 
 /// Formats, filters and records a message.
 fn print(
@@ -40,7 +29,19 @@ fn print(
     format: Gva<CHAR>,
     args: &mut VarArgs,
 ) -> Result<NTSTATUS, Fault> {
-    let text = format::read_string(cx, format.raw(), false, 0x1000)?;
+    let shown = filter::lets_through(cx, component, level);
+    let (text, mut units) = match formatted(cx, prefix, format, args) {
+        Ok(both) => both,
+        Err(fault) if shown => return Err(fault),
+        // What the filter suppresses is never formatted by Windows, so it cannot fault there.
+        Err(fault) => {
+            let message = format!(
+                "a message that the debug print filter suppresses has an argument that cannot be read ({fault}); it stops the machine as soon as the filter shows it"
+            );
+            cx.report("dbgprint/unreadable", Severity::Warning, message);
+            return Ok(STATUS_SUCCESS);
+        }
+    };
     if cx.irql() > 0 && has_wide_conversion(&text) {
         let level = cx.irql();
         let message = format!(
@@ -48,19 +49,53 @@ fn print(
         );
         cx.report("irql/dbgprint-unicode", Severity::Error, message);
     }
-    let mut units = prefix.to_vec();
-    units.extend(format::format(cx, &text, args, false)?);
     units.truncate(LIMIT);
-    let shown = is_shown(cx, component, level);
     record(cx, component, level, &units, shown);
     Ok(STATUS_SUCCESS)
 }
 
-fn has_wide_conversion(format: &Units) -> bool {
-    let text: String = String::from_utf16_lossy(format);
-    ["%wZ", "%ws", "%S", "%C", "%ls", "%lc", "%wc"]
+/// The format itself, and the text that it gives.
+fn formatted(
+    cx: &Machine,
+    prefix: &[u16],
+    format: Gva<CHAR>,
+    args: &mut VarArgs,
+) -> Result<(Units, Units), Fault> {
+    let text = format::read_string(cx, format.raw(), false, 0x1000)?;
+    let mut units = prefix.to_vec();
+    units.extend(format::format(cx, &text, args, false)?);
+    Ok((text, units))
+}
+
+/// Whether a format takes Unicode: `%C`, `%S`, `%lc`, `%ls`, `%wc`, `%ws`, `%wZ`.
+fn has_wide_conversion(format: &[u16]) -> bool {
+    let mut rest = format
         .iter()
-        .any(|c| text.contains(c))
+        .map(|unit| u8::try_from(*unit).map_or('\0', char::from));
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            continue;
+        }
+        let (mut long, mut short) = (false, false);
+        for c in rest.by_ref() {
+            match c {
+                '-' | '+' | ' ' | '#' | '.' | '*' | '0'..='9' | 'I' | 'z' | 'j' | 't' => {}
+                'l' | 'w' => long = true,
+                'h' => short = true,
+                'C' | 'S' if !short => return true,
+                'c' | 's' | 'Z' if long => return true,
+                _ => break,
+            }
+        }
+    }
+    false
+}
+
+/// Records the text of DbgPrompt, which no filter keeps back.
+pub(super) fn record_prompt(cx: &mut Machine, prompt: Gva<CHAR>) -> Result<(), Fault> {
+    let units = format::read_string(cx, prompt.raw(), false, LIMIT)?;
+    record(cx, DEFAULT_ID, 0, &units, true);
+    Ok(())
 }
 
 fn record(cx: &mut Machine, component: u32, level: u32, units: &[u16], shown: bool) {
@@ -154,31 +189,45 @@ impl DebugPrint {
         )
     }
 
+    /// As DbgPrint; tells by STATUS_BREAKPOINT that Ctrl+C was pressed at the debugger.
+    #[page("wdm/nf-wdm-dbgprint")]
+    #[irql(any)]
+    #[assumed("without a debugger nobody presses Ctrl+C")]
+    fn DbgPrintReturnControlC(
+        cx: &mut Machine,
+        Format: Gva<CHAR>,
+        mut arguments: VarArgs,
+    ) -> Result<NTSTATUS, Fault> {
+        print(cx, DEFAULT_ID, INFO_LEVEL, &[], Format, &mut arguments)
+    }
+
     /// TRUE if a message of this component and level would be shown.
     #[page("wdm/nf-wdm-dbgquerydebugfilterstate")]
     #[irql(any)]
     fn DbgQueryDebugFilterState(cx: &mut Machine, ComponentId: u32, Level: u32) -> u32 {
-        u32::from(is_shown(cx, ComponentId, Level))
+        u32::from(filter::lets_through(cx, ComponentId, Level))
     }
 
     /// Changes the filter of a component.
     #[page("wdm/nf-wdm-dbgsetdebugfilterstate")]
     #[irql(..=APC_LEVEL)]
+    #[assumed("a component beyond the table is STATUS_INVALID_PARAMETER_1")]
     fn DbgSetDebugFilterState(
         cx: &mut Machine,
         ComponentId: u32,
         Level: u32,
         State: bool,
     ) -> NTSTATUS {
-        if ComponentId > 0xffff {
+        let Some(name) = COMPONENTS.get(ComponentId as usize) else {
             return STATUS_INVALID_PARAMETER_1;
-        }
-        let mask = cx.dbg.masks.entry(ComponentId).or_insert(0);
-        if State {
-            *mask |= bits(Level);
+        };
+        let mask = filter::mask(cx, name);
+        let changed = if State {
+            mask | filter::bits(Level)
         } else {
-            *mask &= !bits(Level);
-        }
+            mask & !filter::bits(Level)
+        };
+        filter::set_mask(cx, name, changed);
         STATUS_SUCCESS
     }
 
@@ -229,5 +278,21 @@ impl DebugPrint {
             format!("assertion failed: {what} ({file}:{LineNumber})"),
         );
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_wide_conversion;
+
+    #[test]
+    fn formats_that_take_unicode() {
+        let wide = |text: &str| has_wide_conversion(&text.encode_utf16().collect::<Vec<u16>>());
+        for text in ["%wZ", "a %-20ws", "%S", "%C", "%ls", "%d %.*lc"] {
+            assert!(wide(text), "{text}");
+        }
+        for text in ["%s", "%Z", "%%S", "%ld", "%I64x", "%hS is %x", "%hs"] {
+            assert!(!wide(text), "{text}");
+        }
     }
 }

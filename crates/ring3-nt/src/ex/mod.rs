@@ -23,6 +23,8 @@ use std::collections::BTreeMap;
 pub struct State {
     /// Pool blocks.
     pub pool: pool::Pool,
+    /// How many allocations of drivers succeed before one fails; `None` while none is to fail.
+    pub fail_allocation: Option<u64>,
     /// Work items and their threads.
     pub work: work_queue::WorkQueue,
     /// Lookaside lists that have been initialised and not deleted, with who did it: a return address.

@@ -132,8 +132,20 @@ impl Machine {
         tag: u32,
         owner: u64,
     ) -> Option<Gva> {
-        if owner != 0 && self.decide(Choice::AllocationFails, 2) == 1 {
-            return None;
+        if owner != 0 {
+            match self.ex.fail_allocation {
+                Some(0) => {
+                    self.ex.fail_allocation = None;
+                    self.trace
+                        .event("allocation-fails", &[size, u64::from(tag)]);
+                    return None;
+                }
+                Some(n) => self.ex.fail_allocation = Some(n - 1),
+                None => {}
+            }
+            if self.decide(Choice::AllocationFails, 2) == 1 {
+                return None;
+            }
         }
         if size > 1 << 30 {
             return None;

@@ -7,10 +7,12 @@ use ring3_memory::{Fault, Gva};
 
 use crate::Machine;
 use crate::flow::{Flow, Key, Wall};
+use crate::ke::exit_check::{self, CallType};
 use crate::layout::{LIST_ENTRY, WORK_QUEUE_ITEM};
 use crate::machine::finding::Severity;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
+use crate::ps::attach;
 
 /// Workers at most; more are not made though items wait.
 const MOST_WORKERS: usize = 8;
@@ -135,6 +137,12 @@ fn worker(cx: &mut Machine) -> Flow {
                 ],
             );
         }
+        if let Some(flow) = attach::left_attached(cx, attach::Returned::Worker(work.routine)) {
+            return flow;
+        }
+        if let Some(bugcheck) = exit_check::on_exit(cx, work.routine, CallType::WorkerRoutine) {
+            return bugcheck;
+        }
         cx.ex.work.running.remove(&thread);
         if work.object != 0 {
             cx.dereference_object(work.object);
@@ -145,6 +153,37 @@ fn worker(cx: &mut Machine) -> Flow {
 
 fn argument(work: &Work, n: usize) -> u64 {
     work.arguments.get(n).copied().unwrap_or(0)
+}
+
+/// Queues the WORK_QUEUE_ITEM of a driver.
+///
+/// # Errors
+/// A fault if it cannot be used.
+pub fn queue_item(cx: &mut Machine, item: Gva<WORK_QUEUE_ITEM>, queue: u32) -> Result<(), Fault> {
+    let routine = cx.memory.get(item, WORK_QUEUE_ITEM::WorkerRoutine)?.raw();
+    let parameter = cx.memory.get(item, WORK_QUEUE_ITEM::Parameter)?.raw();
+    if cx.ex.work.queued(item.raw()).is_some() {
+        let text = format!(
+            "the work item {:#x} is queued while it is in the queue",
+            item.raw()
+        );
+        cx.report("work-item/queued-twice", Severity::Error, text);
+        return Ok(());
+    }
+    // Not NULL while queued, as the list entry of a real queue.
+    let list = item.at(WORK_QUEUE_ITEM::List);
+    cx.memory.set(list, LIST_ENTRY::Flink, list)?;
+    cx.memory.set(list, LIST_ENTRY::Blink, list)?;
+    let work = Work {
+        item: item.raw(),
+        routine,
+        arguments: vec![parameter],
+        object: 0,
+        priority: priority(queue),
+        owner: cx.caller,
+    };
+    enqueue(cx, work);
+    Ok(())
 }
 
 /// Routines on work items.
@@ -160,32 +199,6 @@ impl WorkQueues {
         WorkItem: Gva<WORK_QUEUE_ITEM>,
         QueueType: u32,
     ) -> Result<(), Fault> {
-        let routine = cx
-            .memory
-            .get(WorkItem, WORK_QUEUE_ITEM::WorkerRoutine)?
-            .raw();
-        let parameter = cx.memory.get(WorkItem, WORK_QUEUE_ITEM::Parameter)?.raw();
-        if cx.ex.work.queued(WorkItem.raw()).is_some() {
-            let text = format!(
-                "the work item {:#x} is queued while it is in the queue",
-                WorkItem.raw()
-            );
-            cx.report("work-item/queued-twice", Severity::Error, text);
-            return Ok(());
-        }
-        // Not NULL while queued, as the list entry of a real queue.
-        let list = WorkItem.at(WORK_QUEUE_ITEM::List);
-        cx.memory.set(list, LIST_ENTRY::Flink, list)?;
-        cx.memory.set(list, LIST_ENTRY::Blink, list)?;
-        let work = Work {
-            item: WorkItem.raw(),
-            routine,
-            arguments: vec![parameter],
-            object: 0,
-            priority: priority(QueueType),
-            owner: cx.caller,
-        };
-        enqueue(cx, work);
-        Ok(())
+        queue_item(cx, WorkItem, QueueType)
     }
 }

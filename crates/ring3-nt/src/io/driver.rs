@@ -178,6 +178,8 @@ pub fn start_driver(cx: &mut Machine, number: usize) -> Result<NTSTATUS, Fault> 
     };
     let object: Gva<DRIVER_OBJECT> = driver.object;
     let base: u64 = driver.base;
+    crate::dbg::filter::read_registry(cx);
+    host!(crate::ps::notify::driver_loaded(base));
     let registry = cx.registry_string(object);
     let entry = cx.memory.get(object, DRIVER_OBJECT::DriverInit)?;
     let status: NTSTATUS = call!(entry, object, registry);
@@ -363,7 +365,11 @@ fn finish_unload(cx: &mut Machine, number: usize) {
         );
     }
     crate::cm::callback::report_left(cx, base, size);
+    crate::ob::handles::report_left(cx, base, size);
     crate::ex::callback::report_left(cx, base, size);
+    crate::ob::callbacks::report_left(cx, base, size);
+    crate::ps::notify::report_left(cx, base, size);
+    crate::mm::report_left(cx, base, size);
     crate::ex::lookaside::report_left(cx, base, size);
     crate::ex::resource::report_left(cx, base, size);
     report_items_left(cx, base, size);

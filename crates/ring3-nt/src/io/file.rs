@@ -253,7 +253,10 @@ pub fn send(
             cx.irql()
         );
         cx.report_at("irql/dispatch-routine", Severity::Error, text, entry);
-        cx.set_irql(level);
+        // A system service notices at its end.
+        if !cx.thread().user {
+            cx.set_irql(level);
+        }
     }
     check_returned(cx, irp, entry, location, returned);
     Ok(returned)

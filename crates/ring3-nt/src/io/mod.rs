@@ -2,6 +2,7 @@
 
 pub mod attach;
 pub mod build;
+pub mod call_function;
 pub mod cancel;
 pub mod complete;
 pub mod csq;

@@ -107,6 +107,42 @@ fn may_open(
     Ok(None)
 }
 
+/// The access that a handle to a device gets. For user mode it is checked against the device's security
+/// descriptor; a name behind that of the device is the driver's own matter, unless the device has
+/// FILE_DEVICE_SECURE_OPEN ("Controlling Device Namespace Access").
+fn granted_access(
+    cx: &mut Machine,
+    device: Gva<DEVICE_OBJECT>,
+    rest: &str,
+    desired: u32,
+) -> Result<Result<u32, NTSTATUS>, Fault> {
+    let characteristics = cx.memory.get(device, DEVICE_OBJECT::Characteristics)?;
+    let checked = rest.is_empty() || characteristics & FILE_DEVICE_SECURE_OPEN != 0;
+    if cx.thread().previous_mode == 0 || !checked {
+        return Ok(Ok(map_generic(desired)));
+    }
+    let token = crate::se::token_object::effective(cx);
+    let descriptor = crate::se::object_security::of(cx, device.raw());
+    let request = crate::se::access::Request {
+        desired: map_generic(desired),
+        previous: 0,
+        mapping: [0x12_0089, 0x12_0116, 0x12_00a0, 0x1f_01ff],
+    };
+    let result = crate::se::access::evaluate(&token, &descriptor, request);
+    if let Err(status) = result
+        && cx.trace.set.irp
+    {
+        let text = format!(
+            "{} may not be opened by {} with access {:#x}: {status:?}",
+            super::device::device_name(cx, device),
+            crate::se::sid::text(&token.user).unwrap_or_default(),
+            map_generic(desired),
+        );
+        cx.trace_line(text);
+    }
+    Ok(result.map(|granted| granted.access))
+}
+
 /// A fresh file object and the security context of its create request.
 type NewFile = (Gva<FILE_OBJECT>, Gva<IO_SECURITY_CONTEXT>);
 
@@ -208,6 +244,10 @@ pub fn create_file(cx: &mut Machine, open: Open) -> Result<Flow, Fault> {
     if let Some(status) = may_open(cx, device, &found.rest)? {
         return Ok(Flow::Return(u64::from(status.0)));
     }
+    let access: u32 = match granted_access(cx, device, &found.rest, open.access)? {
+        Ok(access) => access,
+        Err(status) => return Ok(Flow::Return(u64::from(status.0))),
+    };
     let Some((created, context)) = create_file_object(cx, device, &found.rest, &open)? else {
         return Ok(Flow::Return(u64::from(STATUS_INSUFFICIENT_RESOURCES.0)));
     };
@@ -244,13 +284,7 @@ pub fn create_file(cx: &mut Machine, open: Open) -> Result<Flow, Fault> {
     cx.memory
         .set(file, FILE_OBJECT::Flags, flags | FO_HANDLE_CREATED)?;
     let process: ProcessId = cx.thread().process;
-    let handle = handles::open(
-        cx,
-        file.raw(),
-        map_generic(open.access),
-        process,
-        open.kernel_handle,
-    );
+    let handle = handles::open(cx, file.raw(), access, process, open.kernel_handle);
     // The handle holds the reference from now on.
     cx.dereference_object(file.raw());
     let thread = cx.thread().id;
@@ -274,16 +308,27 @@ fn drop_file(cx: &mut Machine, file: Gva<FILE_OBJECT>) -> Result<(), Fault> {
 /// Closes a handle; with the last one cleanup and close go to the driver. Gives the status.
 #[resumable]
 pub fn close_handle(cx: &mut Machine, handle: u64) -> Result<Flow, Fault> {
+    if let Some(flow) = handles::why_not_closed(cx, handle) {
+        return Ok(flow);
+    }
+    let key: u64 = handles::last_of_key(cx, handle);
+    if key != 0 {
+        host!(crate::cm::filter::closing(key, false));
+    }
     let Some((taken, last)) = handles::take(cx, handle) else {
         return Ok(Flow::Return(u64::from(STATUS_INVALID_HANDLE.0)));
     };
     let object: u64 = taken;
+    let gone: bool = last;
+    if key != 0 {
+        host!(crate::cm::filter::closing(key, true));
+    }
     let file: Gva<FILE_OBJECT> = Gva::new(object);
     let is_file = matches!(
         cx.ob.objects.get(&object).map(|o| &o.kind),
         Some(Kind::File)
     );
-    if is_file && last {
+    if is_file && gone {
         if let Some((built, _, top)) = build(cx, file, major::CLEANUP)? {
             let irp: Gva<IRP> = built;
             host!(send_and_wait(top, irp));

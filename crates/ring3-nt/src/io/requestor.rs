@@ -45,12 +45,16 @@ impl Requestors {
         Ok(requestor(cx, Irp)?.map_or(0, |id| id.guest() as u32))
     }
 
-    /// Whether a 32-bit process asked for an IRP: all processes here are 64-bit ones.
+    /// Whether a 32-bit process asked for an IRP; without one, whether the current process is such.
     #[page("wdm/nf-wdm-iois32bitprocess")]
     #[irql(..=DISPATCH_LEVEL)]
-    fn IoIs32bitProcess(cx: &mut Machine, Irp: Gva<IRP>) -> bool {
-        let _ = (&cx, Irp);
-        false
+    fn IoIs32bitProcess(cx: &mut Machine, Irp: Gva<IRP>) -> Result<bool, Fault> {
+        let process = if Irp.is_null() {
+            Some(cx.thread().process)
+        } else {
+            requestor(cx, Irp)?
+        };
+        Ok(process.is_some_and(|id| cx.is_wow64(id)))
     }
 
     /// The boundaries of the current thread's stack.

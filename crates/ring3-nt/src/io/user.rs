@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, VecDeque};
 use ring3_macros::resumable;
 use ring3_memory::{Gva, PageFlags};
 
-use super::file::{self, Buffers};
+use super::file::{self, Buffers, Data};
 use super::open::{self, Open};
 use super::pnp::PnpAction;
 use crate::Machine;
 use crate::flow::{Flow, Key, Wall};
+use crate::ke::exit_check::{self, CallType};
 use crate::layout::IRP;
 use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
 use crate::machine::wait::Wait;
@@ -22,6 +23,7 @@ use crate::ntstatus::{
     NTSTATUS, STATUS_INVALID_HANDLE, STATUS_NOT_FOUND, STATUS_PENDING,
     STATUS_PROCESS_IS_TERMINATING, STATUS_SUCCESS,
 };
+use crate::ps::attach;
 
 /// What an application asks for.
 #[derive(Clone, Hash, Debug, PartialEq, Eq)]
@@ -62,6 +64,23 @@ pub enum UserRequest {
     },
     /// Do something to a plugged-in device, by its number.
     Pnp(usize, PnpAction),
+    /// Start a process with one thread; its number is the result's information.
+    CreateProcess {
+        /// Image name.
+        name: String,
+        /// Whether its pointers have 32 bits.
+        wow64: bool,
+    },
+    /// Call a function of a driver with up to four arguments, as a unit test does; its result is the result's
+    /// information.
+    CallFunction {
+        /// Where it is.
+        address: u64,
+        /// Its arguments.
+        arguments: Vec<u64>,
+        /// The IRQL at which it is called.
+        irql: u8,
+    },
     /// End the process: what it has in flight is cancelled and waited for, its handles are closed, its
     /// threads end.
     Exit,
@@ -113,6 +132,9 @@ const FIRST_USER_ADDRESS: u64 = 0x1000_0000;
 )]
 pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
     let thread: ThreadId = cx.thread().id;
+    if !cx.process().exited {
+        host!(crate::ps::notify::thread_started());
+    }
     loop {
         while cx
             .io
@@ -122,7 +144,7 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
             .is_none_or(VecDeque::is_empty)
         {
             if cx.process().exited {
-                return Flow::ThreadEnd;
+                return Flow::Become(crate::ps::notify::end_thread());
             }
             wait!(Wait::On(Key::new("user-thread", u64::from(thread.0))));
         }
@@ -149,7 +171,22 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         }
         cx.thread_mut().previous_mode = u8::from(cx.thread().user);
         cx.io.user.note(thread, 0);
+        let service: u64 = service_of(cx, &request);
         let status: NTSTATUS = host!(carry_out(number, request));
+        if let Some(flow) = attach::left_attached(cx, attach::Returned::Service(0)) {
+            return flow;
+        }
+        let call = if cx.thread().user {
+            CallType::SystemCall
+        } else {
+            CallType::WorkerRoutine
+        };
+        if let Some(bugcheck) = exit_check::on_exit(cx, service, call) {
+            return bugcheck;
+        }
+        if cx.thread().user && crate::ke::apc::has_user_apcs(cx, thread) {
+            cx.thread_mut().user_apc = true;
+        }
         cx.thread_mut().previous_mode = 0;
         let information = cx.io.user.noted(thread);
         cx.io.user.results.entry(number).or_insert(UserResult {
@@ -158,6 +195,21 @@ pub fn user_thread(cx: &mut Machine, process: ProcessId) -> Flow {
         });
         cx.wake(Key::new("user-request", number));
     }
+}
+
+/// The system service that an application calls for a request; 0 where several make it up.
+fn service_of(cx: &Machine, request: &UserRequest) -> u64 {
+    let name = match request {
+        UserRequest::Open { .. } => "NtCreateFile",
+        UserRequest::Close(_) => "NtClose",
+        UserRequest::Transfer(_, buffers) | UserRequest::Start(_, buffers) => match buffers.data {
+            Data::Control(_) | Data::Internal(_) => "NtDeviceIoControlFile",
+            Data::Read => "NtReadFile",
+            Data::Write => "NtWriteFile",
+        },
+        _ => return 0,
+    };
+    cx.export_address("ntoskrnl.exe", name).map_or(0, Gva::raw)
 }
 
 /// One request.
@@ -203,6 +255,16 @@ fn carry_out(cx: &mut Machine, number: u64, request: UserRequest) -> Flow {
             hardware_id,
         } => Flow::Become(super::pnp::plug(driver, hardware_id)),
         UserRequest::Pnp(device, action) => Flow::Become(super::pnp::act(device, action)),
+        UserRequest::CreateProcess { name, wow64 } => {
+            Flow::Become(crate::ps::create::create_process(name, wow64))
+        }
+        UserRequest::CallFunction {
+            address,
+            arguments,
+            irql,
+        } => Flow::Become(super::call_function::call_function(
+            address, arguments, irql,
+        )),
         UserRequest::Exit => Flow::Become(super::exit::exit_process()),
     }
 }
@@ -363,7 +425,7 @@ impl Machine {
         let first = at & !(PAGE - 1);
         let end = at
             .checked_add(size)
-            .filter(|end| *end <= self.build.user_probe_address);
+            .filter(|end| *end <= crate::mm::virtual_memory::end_of_user(self, process));
         let Some(end) = end.filter(|end| *end > at && first != 0) else {
             return false;
         };

@@ -7,7 +7,7 @@ use ring3_memory::Gva;
 
 use crate::Machine;
 use crate::layout::{DISPATCHER_HEADER, KMUTANT};
-use crate::locks::{Holder, Kind, Mode};
+use crate::locks::{Holder, Kind};
 use crate::machine::thread::{ThreadId, ThreadState};
 use crate::machine::wait::Wait;
 use crate::ntstatus::{STATUS_ABANDONED_WAIT_0, STATUS_TIMEOUT};
@@ -80,18 +80,7 @@ fn consume(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, thread: ThreadId) -
             let value = state(cx, object);
             set_state(cx, object, value - 1);
         }
-        kind::MUTANT => {
-            let value = state(cx, object);
-            set_state(cx, object, value.wrapping_sub(1));
-            let owner = cx.thread_by(thread).object;
-            let mutant = object.cast::<KMUTANT>();
-            let _ = cx.memory.set(mutant, KMUTANT::OwnerThread, owner.cast());
-            let abandoned = KMUTANT::Abandoned.read(&cx.memory, mutant).unwrap_or(0) != 0;
-            let _ = KMUTANT::Abandoned.write(&mut cx.memory, mutant, 0);
-            let holder = Holder::Thread(thread);
-            cx.lock_taken_by(Kind::Mutex, object.raw(), Mode::Exclusive, holder);
-            return abandoned;
-        }
+        kind::MUTANT => return super::mutex::acquire(cx, object.cast(), thread),
         _ => {}
     }
     false
@@ -156,14 +145,28 @@ pub fn has_waiters(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> bool {
 
 /// Sets the signal state and satisfies waits while it lasts. Gives the previous state.
 pub fn signal(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, value: i32) -> i32 {
+    signal_boosted(cx, object, value, 0)
+}
+
+/// The same; the priorities of threads whose waits are satisfied rise by an increment for a while.
+pub fn signal_boosted(
+    cx: &mut Machine,
+    object: Gva<DISPATCHER_HEADER>,
+    value: i32,
+    increment: i32,
+) -> i32 {
     let before = state(cx, object);
     set_state(cx, object, value);
-    satisfy_waiters(cx, object);
+    satisfy_boosted(cx, object, increment);
     before
 }
 
 /// Satisfies the waits that the object's state allows.
 pub fn satisfy_waiters(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>) {
+    satisfy_boosted(cx, object, 0);
+}
+
+fn satisfy_boosted(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, increment: i32) {
     for id in waiters(cx, object) {
         if state(cx, object) <= 0 {
             break;
@@ -174,6 +177,7 @@ pub fn satisfy_waiters(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>) {
             continue;
         };
         if let Some(result) = try_satisfy(cx, &objects, all, id) {
+            cx.boost(id, increment);
             cx.make_ready(id, result);
         }
     }

@@ -7,28 +7,11 @@ use super::dispatcher::kind;
 use super::event::initialize_header;
 use super::{dpc, waiting};
 use crate::Machine;
+use crate::bugcheck_codes::TIMER_OR_DPC_INVALID;
 use crate::export::argument::Code;
-use crate::flow::{Flow, Pass, Until};
-use crate::layout::{DISPATCHER_HEADER, KDPC, KTIMER};
-
-/// `KDPC.Type`: DpcObject and ThreadedDpcObject of the KOBJECTS enumeration.
-const DPC_OBJECT: u8 = 0x13;
-const THREADED_DPC_OBJECT: u8 = 0x18;
-
-fn initialize_dpc(
-    cx: &mut Machine,
-    dpc: Gva<KDPC>,
-    kind: u8,
-    routine: Gva<Code>,
-    context: Gva,
-) -> Result<(), Fault> {
-    cx.memory.fill(dpc, KDPC::SIZE, 0)?;
-    cx.memory.set(dpc, KDPC::Type, kind)?;
-    // MediumImportance.
-    cx.memory.set(dpc, KDPC::Importance, 1u8)?;
-    cx.memory.set(dpc, KDPC::DeferredRoutine, routine.cast())?;
-    cx.memory.set(dpc, KDPC::DeferredContext, context.cast())
-}
+use crate::flow::Flow;
+use crate::layout::{DISPATCHER_HEADER, KDPC, KTIMER, PROCESSOR_NUMBER};
+use crate::ntstatus::{NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_SUCCESS};
 
 fn set_timer(
     cx: &mut Machine,
@@ -62,44 +45,52 @@ impl DpcsAndTimers {
         DeferredRoutine: Gva<Code>,
         DeferredContext: Gva,
     ) -> Result<(), Fault> {
-        initialize_dpc(cx, Dpc, DPC_OBJECT, DeferredRoutine, DeferredContext)
+        dpc::initialize(
+            cx,
+            Dpc,
+            dpc::DPC_OBJECT,
+            DeferredRoutine,
+            DeferredContext.cast(),
+        )
     }
 
     /// Initialises a threaded DPC.
     #[page("wdm/nf-wdm-keinitializethreadeddpc")]
     #[irql(any)]
-    #[partial("it runs at DISPATCH_LEVEL as an ordinary DPC, which its contract allows")]
     fn KeInitializeThreadedDpc(
         cx: &mut Machine,
         Dpc: Gva<KDPC>,
         DeferredRoutine: Gva<Code>,
         DeferredContext: Gva,
     ) -> Result<(), Fault> {
-        initialize_dpc(
+        dpc::initialize(
             cx,
             Dpc,
-            THREADED_DPC_OBJECT,
+            dpc::THREADED_DPC_OBJECT,
             DeferredRoutine,
-            DeferredContext,
+            DeferredContext.cast(),
         )
     }
 
     /// Queues a DPC; FALSE if it is queued already.
     #[page("wdm/nf-wdm-keinsertqueuedpc")]
     #[irql(any)]
+    #[returns(bool)]
     fn KeInsertQueueDpc(
         cx: &mut Machine,
         Dpc: Gva<KDPC>,
         SystemArgument1: Gva,
         SystemArgument2: Gva,
-    ) -> Result<bool, Fault> {
+    ) -> Result<Flow, Fault> {
         cx.memory.get(Dpc, KDPC::DeferredRoutine)?;
-        Ok(dpc::insert(
-            cx,
-            Dpc,
-            SystemArgument1.raw(),
-            SystemArgument2.raw(),
-        ))
+        if let Some(number) = dpc::wrong_target(cx, Dpc) {
+            // TIMER_OR_DPC_INVALID, its cause 3.
+            let count = cx.processors.len() as u64;
+            let parameters = [3, Dpc.raw(), u64::from(number), count];
+            return Ok(Flow::Bugcheck(TIMER_OR_DPC_INVALID, parameters));
+        }
+        let queued = dpc::insert(cx, Dpc, SystemArgument1.raw(), SystemArgument2.raw());
+        Ok(Flow::Return(u64::from(queued)))
     }
 
     /// Takes a DPC off its queue.
@@ -114,7 +105,23 @@ impl DpcsAndTimers {
     #[irql(any)]
     fn KeSetTargetProcessorDpc(cx: &mut Machine, Dpc: Gva<KDPC>, Number: i8) -> Result<(), Fault> {
         cx.memory
-            .set(Dpc, KDPC::Number, 0x800 + u16::from(Number as u8))
+            .set(Dpc, KDPC::Number, dpc::TARGETED + u16::from(Number as u8))
+    }
+
+    /// Chooses the processor for a DPC by group and number.
+    #[page("wdm/nf-wdm-kesettargetprocessordpcex")]
+    #[irql(any)]
+    fn KeSetTargetProcessorDpcEx(
+        cx: &mut Machine,
+        Dpc: Gva<KDPC>,
+        ProcNumber: Gva<PROCESSOR_NUMBER>,
+    ) -> Result<NTSTATUS, Fault> {
+        let Some(index) = super::processors::index_of(cx, ProcNumber)? else {
+            return Ok(STATUS_INVALID_PARAMETER);
+        };
+        cx.memory
+            .set(Dpc, KDPC::Number, dpc::TARGETED + index as u16)?;
+        Ok(STATUS_SUCCESS)
     }
 
     /// Chooses where in its queue a DPC goes.
@@ -130,7 +137,7 @@ impl DpcsAndTimers {
     #[returns(())]
     fn KeFlushQueuedDpcs(cx: &mut Machine) -> Flow {
         let _ = &cx;
-        Flow::Spin(Until::DpcsDrained, Box::new(Pass))
+        Flow::Become(super::threaded_dpc::flush())
     }
 
     /// Initialises a notification timer.

@@ -51,17 +51,33 @@ impl Events {
     /// Sets an event to the signalled state.
     #[page("wdm/nf-wdm-kesetevent")]
     #[irql(..=DISPATCH_LEVEL)]
-    #[partial("the priority increment and Wait are ignored")]
     fn KeSetEvent(
         cx: &mut Machine,
         Event: Gva<KEVENT>,
         Increment: i32,
         Wait: bool,
     ) -> Result<i32, Fault> {
-        let _ = (Increment, Wait);
         cx.memory
             .get(Event.cast(), DISPATCHER_HEADER::SignalState)?;
-        Ok(dispatcher::signal(cx, Event.cast(), 1))
+        super::waiting::keep_for_wait(cx, Wait);
+        Ok(dispatcher::signal_boosted(cx, Event.cast(), 1, Increment))
+    }
+
+    /// Releases who waits for an event now, and leaves it not signalled.
+    #[page("ntddk/nf-ntddk-kepulseevent")]
+    #[irql(..=DISPATCH_LEVEL)]
+    fn KePulseEvent(
+        cx: &mut Machine,
+        Event: Gva<KEVENT>,
+        Increment: i32,
+        Wait: bool,
+    ) -> Result<i32, Fault> {
+        let header = Event.cast();
+        let before = cx.memory.get(header, DISPATCHER_HEADER::SignalState)?;
+        super::waiting::keep_for_wait(cx, Wait);
+        dispatcher::signal_boosted(cx, header, 1, Increment);
+        cx.memory.set(header, DISPATCHER_HEADER::SignalState, 0)?;
+        Ok(before)
     }
 
     /// Sets an event to the not-signalled state.

@@ -186,54 +186,6 @@ impl Levels {
         }
     }
 
-    /// Lets the current thread run on these processors only.
-    #[page("ntddk/nf-ntddk-kesetsystemaffinitythread")]
-    #[irql(..=APC_LEVEL)]
-    fn KeSetSystemAffinityThread(cx: &mut Machine, Affinity: u64) {
-        set_affinity(cx, Affinity);
-    }
-
-    /// Lets the current thread run on these processors only; gives the mask to go back to.
-    #[page("ntddk/nf-ntddk-kesetsystemaffinitythreadex")]
-    #[irql(..=APC_LEVEL)]
-    fn KeSetSystemAffinityThreadEx(cx: &mut Machine, Affinity: u64) -> u64 {
-        let old = cx.thread().affinity;
-        set_affinity(cx, Affinity);
-        if old == u64::MAX { 0 } else { old }
-    }
-
-    /// Ends KeSetSystemAffinityThread.
-    #[page("ntddk/nf-ntddk-kereverttouseraffinitythread")]
-    #[irql(..=APC_LEVEL)]
-    fn KeRevertToUserAffinityThread(cx: &mut Machine) {
-        cx.thread_mut().affinity = u64::MAX;
-    }
-
-    /// Ends KeSetSystemAffinityThreadEx.
-    #[page("ntddk/nf-ntddk-kereverttouseraffinitythreadex")]
-    #[irql(..=APC_LEVEL)]
-    fn KeRevertToUserAffinityThreadEx(cx: &mut Machine, Affinity: u64) {
-        cx.thread_mut().affinity = if Affinity == 0 { u64::MAX } else { Affinity };
-    }
-
-    /// Sets the priority of a thread; gives the old one.
-    #[page("wdm/nf-wdm-kesetprioritythread")]
-    #[irql(..=DISPATCH_LEVEL)]
-    fn KeSetPriorityThread(
-        cx: &mut Machine,
-        Thread: Gva<KTHREAD>,
-        Priority: i32,
-    ) -> Result<i32, Fault> {
-        let Some(id) = cx.thread_of_object(Thread.raw()).map(|t| t.id) else {
-            return Ok(0);
-        };
-        cx.memory.set(Thread, KTHREAD::Priority, Priority as i8)?;
-        let thread = cx.thread_by_mut(id);
-        let old = thread.priority;
-        thread.priority = Priority.clamp(0, 31) as u8;
-        Ok(i32::from(old))
-    }
-
     /// The performance counter, and its frequency.
     #[page("wdm/nf-wdm-kequeryperformancecounter")]
     #[irql(any)]
@@ -317,21 +269,10 @@ impl Levels {
     }
 }
 
-fn active_mask(cx: &Machine) -> u64 {
+/// A bit for each active processor.
+pub(super) fn active_mask(cx: &Machine) -> u64 {
     match cx.processors.len() {
         64.. => u64::MAX,
         n => (1 << n) - 1,
-    }
-}
-
-/// A mask without an active processor changes nothing, as on Windows.
-fn set_affinity(cx: &mut Machine, mask: u64) {
-    let mask = mask & active_mask(cx);
-    if mask == 0 {
-        return;
-    }
-    cx.thread_mut().affinity = mask;
-    if mask >> cx.current & 1 == 0 {
-        cx.yield_processor();
     }
 }

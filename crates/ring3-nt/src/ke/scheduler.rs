@@ -6,7 +6,7 @@ use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::{Key, Until};
 use crate::ke::dispatcher;
-use crate::layout::{KPCR, KPRCB, KTHREAD};
+use crate::layout::{DISPATCHER_HEADER, KPCR, KPRCB, KTHREAD};
 use crate::machine::context::ThreadContext;
 use crate::machine::decide::Choice;
 use crate::machine::thread::{Frame, ThreadId, ThreadState};
@@ -83,9 +83,8 @@ impl Machine {
     /// At the end of its quantum a thread yields to an equal.
     pub(crate) fn rotate_equals(&mut self) {
         let n = self.current;
-        if std::mem::take(&mut self.processors[n].must_yield)
-            && self.processors[n].irql() < DISPATCH_LEVEL
-        {
+        if self.processors[n].must_yield && self.processors[n].irql() < DISPATCH_LEVEL {
+            self.processors[n].must_yield = false;
             let next = self.pick(n).unwrap_or(self.processors[n].idle);
             self.switch(n, next);
             return;
@@ -94,6 +93,11 @@ impl Machine {
         if p.cpu.icount < p.quantum_end || p.irql() >= DISPATCH_LEVEL || p.current == p.idle {
             return;
         }
+        // A quantum that is given up is not over.
+        if p.quantum_end != 0 {
+            self.decay_boost(p.current);
+        }
+        let p = &self.processors[n];
         let priority = self.thread_by(p.current).priority;
         let best = self.best_for(n);
         if best.is_some_and(|id| self.thread_by(id).priority >= priority) {
@@ -180,17 +184,29 @@ impl Machine {
 
     /// The current thread is over: what it still holds is reported, waiters are released.
     pub(crate) fn end_thread(&mut self) {
+        let object = self.thread().object.cast::<KTHREAD>();
+        if let Some((code, parameters)) = super::mutex::abandon_all(self) {
+            self.bugcheck(code, parameters);
+            return;
+        }
+        let disable = super::apc::combined_disable(self, object);
+        if disable != 0 {
+            // KERNEL_APC_PENDING_DURING_EXIT: no APC found, the count is what is wrong.
+            let irql = u64::from(self.irql());
+            self.bugcheck(0x20, [0, u64::from(disable), irql, 0]);
+            return;
+        }
         let frames: Vec<Frame> = std::mem::take(&mut self.thread_mut().frames);
         for mut frame in frames.into_iter().rev() {
             frame.kont.on_unwind(self);
         }
         let id = self.thread().id;
-        let object = self.thread().object;
+        let object: Gva<DISPATCHER_HEADER> = object.cast();
         self.trace.event("thread-end", &[u64::from(id.0)]);
         self.locks_at_thread_end();
         dispatcher::abandon_mutexes(self);
         self.thread_mut().state = ThreadState::Terminated;
-        dispatcher::signal(self, object.cast(), 1);
+        dispatcher::signal(self, object, 1);
         self.wake(Key::new("thread", u64::from(id.0)));
         let n = self.current;
         self.processors[n].cpu.cr8 = 0;
@@ -205,10 +221,6 @@ impl Machine {
                 self.memory.peek::<u32>(*word).unwrap_or(0) & mask == 0
             }
             Until::Time(due) => self.clock.now() >= *due,
-            Until::DpcsDrained => self
-                .processors
-                .iter()
-                .all(|p| p.dpcs.is_empty() && !p.dpc_active),
         }
     }
 

@@ -49,7 +49,7 @@ pub fn free(cx: &mut Machine, kind: Kind, lock: Gva<u64>) -> Result<(), Fault> {
     cx.memory.write(lock, 0)
 }
 
-fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
+pub(super) fn release(cx: &mut Machine, lock: Gva<u64>) -> Result<(), Fault> {
     free(cx, Kind::SpinLock, lock)
 }
 

@@ -58,12 +58,17 @@ impl Machine {
             Some(crate::flow::Until::Time(due)) => Some(due),
             _ => None,
         });
-        waits.chain(spins).chain(self.ke.timers.next_due()).min()
+        waits
+            .chain(spins)
+            .chain(self.ke.timers.next_due())
+            .chain(self.devices.next_due())
+            .min()
     }
 
     /// Expires what is due: timers are signalled and queue their DPC, waits time out.
     pub(crate) fn expire_timers(&mut self) {
         let now = self.clock.now();
+        self.tick_devices();
         while let Some((&key, &timer)) = self.ke.timers.queue.iter().next() {
             if key.0 > now {
                 break;
@@ -79,7 +84,9 @@ impl Machine {
         let Ok(period) = self.memory.get(timer, KTIMER::Period) else {
             return;
         };
-        if period != 0 {
+        if let Some(period) = super::ex_timer::period(self, timer) {
+            self.ke.timers.set(timer, due + period);
+        } else if period != 0 {
             self.ke.timers.set(timer, due + u64::from(period) * 10_000);
         } else {
             // KTIMER.Header.Inserted is cleared when a timer leaves the queue.
@@ -87,8 +94,8 @@ impl Machine {
         }
         let dpc = self.memory.get(timer, KTIMER::Dpc).unwrap_or(Gva::NULL);
         dispatcher::signal(self, timer.cast(), 1);
-        if !dpc.is_null() {
-            super::dpc::insert(self, dpc, 0, 0);
+        if !dpc.is_null() && super::dpc::insert(self, dpc, 0, 0) {
+            self.ke.timer_dpcs.insert(dpc.raw());
         }
     }
 }

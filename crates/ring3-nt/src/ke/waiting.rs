@@ -1,17 +1,17 @@
 //! Waiting. Documentation: wdm.h, "KeWaitForSingleObject" and neighbours.
 
-use ring3_macros::exports;
+use ring3_macros::{exports, resumable};
 use ring3_memory::{Fault, Gva};
 
 use super::dispatcher;
 use crate::Machine;
 use crate::export::irql::DISPATCH_LEVEL;
-use crate::flow::{Flow, Pass, Until};
-use crate::layout::{DISPATCHER_HEADER, LARGE_INTEGER};
+use crate::flow::{Exception, Flow, Pass, Until};
+use crate::layout::{DISPATCHER_HEADER, KMUTANT, KTHREAD, LARGE_INTEGER};
 use crate::locks::{Kind, Mode};
 use crate::machine::finding::Severity;
 use crate::machine::wait::Wait;
-use crate::ntstatus::{NTSTATUS, STATUS_TIMEOUT};
+use crate::ntstatus::{NTSTATUS, STATUS_MUTANT_LIMIT_EXCEEDED, STATUS_TIMEOUT};
 
 /// A timeout as Windows takes it: negative is relative, positive absolute system time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,30 @@ pub fn timeout(cx: &Machine, pointer: Gva<LARGE_INTEGER>) -> Result<Timeout, Fau
     })
 }
 
+/// The `Wait` argument of routines that signal: TRUE promises that a wait is the next call, and nothing
+/// comes between the two. The dispatcher stays locked, so the caller goes on at DISPATCH_LEVEL.
+pub fn keep_for_wait(cx: &mut Machine, wait: bool) {
+    if wait {
+        let level = cx.irql();
+        cx.thread_mut().wait_next = Some(level);
+        cx.set_irql(level.max(DISPATCH_LEVEL));
+    }
+}
+
+/// Whether a thread owns a mutex as often as it may.
+fn at_mutex_limit(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> bool {
+    let is_mutant = cx
+        .memory
+        .get(object, DISPATCHER_HEADER::Type)
+        .is_ok_and(|t| t & 0x7f == dispatcher::kind::MUTANT);
+    let owner = || cx.memory.get(object.cast(), KMUTANT::OwnerThread);
+    let state: i32 = cx
+        .memory
+        .get(object, DISPATCHER_HEADER::SignalState)
+        .unwrap_or(0);
+    is_mutant && state == i32::MIN && owner().is_ok_and(|o| o.raw() == cx.thread().object.raw())
+}
+
 /// Waits for objects, as the current thread.
 pub fn wait(
     cx: &mut Machine,
@@ -60,7 +84,13 @@ pub fn wait(
     alertable: bool,
     timeout: Timeout,
 ) -> Flow {
+    if let Some(level) = cx.thread_mut().wait_next.take() {
+        cx.set_irql(level);
+    }
     let thread = cx.thread().id;
+    if objects.iter().any(|o| at_mutex_limit(cx, *o)) {
+        return Flow::Raise(Exception::new(STATUS_MUTANT_LIMIT_EXCEEDED));
+    }
     // Whoever gives up after a time is not stuck, and one of several objects is enough.
     let mutexes = if timeout == Timeout::Never && (all || objects.len() == 1) {
         dispatcher::mutexes(cx, &objects)
@@ -78,6 +108,9 @@ pub fn wait(
         Timeout::Never => None,
         Timeout::Due(due) => Some(due),
     };
+    if alertable && let Some(status) = super::alert::pending(cx) {
+        return Flow::Return(u64::from(status.0));
+    }
     if cx.irql() >= DISPATCH_LEVEL {
         let level = cx.irql();
         cx.report(
@@ -103,6 +136,32 @@ pub fn wait(
     )
 }
 
+/// `DelayExecution` of the KWAIT_REASON enumeration.
+const DELAY_EXECUTION: u32 = 4;
+
+/// Leaves in the thread why and for whom it waits: `KTHREAD.WaitReason`, `KTHREAD.WaitMode`.
+fn note_wait(cx: &mut Machine, reason: u32, mode: u8) {
+    let thread = cx.thread().object.cast::<KTHREAD>();
+    let _ = cx.memory.set(thread, KTHREAD::WaitReason, reason as u8);
+    let _ = cx.memory.set(thread, KTHREAD::WaitMode, mode as i8);
+}
+
+/// A delay that an alert or a user APC may end; to be over is success.
+#[resumable]
+fn alertable_delay(cx: &mut Machine, due: u64) -> u64 {
+    let _ = &cx;
+    let status: u64 = wait!(Wait::Objects {
+        objects: Vec::new(),
+        all: false,
+        alertable: true,
+        due: Some(due),
+    });
+    if status == u64::from(STATUS_TIMEOUT.0) {
+        return 0;
+    }
+    status
+}
+
 /// Routines that wait.
 pub struct Waiting;
 
@@ -113,7 +172,6 @@ impl Waiting {
     #[alias("KeWaitForMutexObject")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("alerts and user APCs")]
     fn KeWaitForSingleObject(
         cx: &mut Machine,
         Object: Gva<DISPATCHER_HEADER>,
@@ -122,7 +180,7 @@ impl Waiting {
         Alertable: bool,
         Timeout: Gva<LARGE_INTEGER>,
     ) -> Result<Flow, Fault> {
-        let _ = (WaitReason, WaitMode);
+        note_wait(cx, WaitReason, WaitMode);
         cx.memory.get(Object, DISPATCHER_HEADER::SignalState)?;
         let timeout = timeout(cx, Timeout)?;
         Ok(wait(cx, vec![Object], false, Alertable, timeout))
@@ -132,7 +190,6 @@ impl Waiting {
     #[page("wdm/nf-wdm-kewaitformultipleobjects")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("alerts and user APCs")]
     fn KeWaitForMultipleObjects(
         cx: &mut Machine,
         Count: u32,
@@ -144,7 +201,7 @@ impl Waiting {
         Timeout: Gva<LARGE_INTEGER>,
         WaitBlockArray: Gva<u64>,
     ) -> Result<Flow, Fault> {
-        let _ = (WaitReason, WaitMode);
+        note_wait(cx, WaitReason, WaitMode);
         // THREAD_WAIT_OBJECTS 3 without an array of wait blocks, MAXIMUM_WAIT_OBJECTS 64 with one:
         // MAXIMUM_WAIT_OBJECTS_EXCEEDED.
         if Count > 64 || Count > 3 && WaitBlockArray.is_null() || Count == 0 {
@@ -164,16 +221,24 @@ impl Waiting {
     #[page("wdm/nf-wdm-kedelayexecutionthread")]
     #[irql(..=APC_LEVEL)]
     #[returns(NTSTATUS)]
-    #[partial("alerts and user APCs; a zero interval yields no processor")]
     fn KeDelayExecutionThread(
         cx: &mut Machine,
         WaitMode: u8,
         Alertable: bool,
         Interval: Gva<LARGE_INTEGER>,
     ) -> Result<Flow, Fault> {
-        let _ = (WaitMode, Alertable);
-        Ok(match timeout(cx, Interval)? {
-            Timeout::Zero | Timeout::Never => Flow::Return(0),
+        note_wait(cx, DELAY_EXECUTION, WaitMode);
+        let timeout = timeout(cx, Interval)?;
+        if Alertable && let Some(status) = super::alert::pending(cx) {
+            return Ok(Flow::Return(u64::from(status.0)));
+        }
+        Ok(match timeout {
+            Timeout::Zero | Timeout::Never => {
+                // The rest of the quantum goes to others of the same priority.
+                cx.yield_processor();
+                Flow::Return(0)
+            }
+            Timeout::Due(due) if Alertable => Flow::Become(alertable_delay(due)),
             Timeout::Due(due) => Flow::Wait(Wait::Until(due), Box::new(Pass)),
         })
     }

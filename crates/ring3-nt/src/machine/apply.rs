@@ -112,6 +112,11 @@ impl Machine {
                     self.restore_context(&context);
                     return;
                 }
+                Flow::Rewait(context, wait) => {
+                    self.restore_context(&context);
+                    self.block(wait);
+                    return;
+                }
                 Flow::Bugcheck(code, parameters) => {
                     self.stand_at_marker(&site, 0);
                     self.bugcheck(code, parameters);
@@ -368,6 +373,10 @@ impl Machine {
         let thread = self.thread_mut();
         *thread.context = context;
         thread.state = ThreadState::Waiting(wait, number);
+        if thread.apc_pending {
+            let id = thread.id;
+            crate::ke::apc::interrupt_wait(self, id);
+        }
         self.switch_away();
     }
 

@@ -16,8 +16,12 @@ use super::trace::{Trace, TraceSet};
 use super::{EngineSlot, Machine};
 use crate::build::WIN10_2004;
 use crate::flow::Kont;
-use crate::layout::{CLIENT_ID, EPROCESS, ETHREAD, KPCR, KPRCB, KPROCESS, KTHREAD};
+use crate::layout::{
+    CLIENT_ID, DISPATCHER_HEADER, EPROCESS, ETHREAD, KAPC_STATE, KPCR, KPRCB, KPROCESS, KTHREAD,
+    LIST_ENTRY,
+};
 use crate::mm::space::{self, PAGE, Region};
+use crate::ntstatus::STATUS_PENDING;
 
 /// How to make a machine.
 #[derive(Clone, Debug)]
@@ -95,6 +99,7 @@ impl Machine {
             ps: crate::ps::State::default(),
             se: crate::se::State::default(),
             dbg: crate::dbg::State::default(),
+            devices: crate::devices::Devices::default(),
             rtl: crate::rtl::State::default(),
             layers: super::layer::Layers::default(),
             decider: Box::new(Seeded::new(config.seed)),
@@ -152,6 +157,7 @@ impl Machine {
             crate::ke::dispatcher::kind::PROCESS,
         );
         let _ = m.set(process, KPROCESS::DirectoryTableBase, cr3);
+        let _ = m.set(process, KPROCESS::BasePriority, 8i8);
         let _ = m.set(object, EPROCESS::UniqueProcessId, Gva::new(id.guest()));
         let _ = m.set(object, EPROCESS::ImageFileName, file_name);
         self.processes.insert(
@@ -164,6 +170,14 @@ impl Machine {
                 exited: false,
             },
         );
+        let now = self.clock.system() as i64;
+        let m = &mut self.memory;
+        let _ = m.set(object, EPROCESS::CreateTime, now);
+        let _ = m.set(object, EPROCESS::SequenceNumber, u64::from(id.0) + 1);
+        let _ = m.set(object, EPROCESS::ExitStatus, STATUS_PENDING);
+        // PROCESS_PRIORITY_CLASS_NORMAL of ntpsapi.h.
+        let _ = m.set(object, EPROCESS::PriorityClass, 2);
+        self.adopt_object(object.raw(), crate::ob::Kind::Process, "", 0);
         id
     }
 
@@ -213,6 +227,10 @@ impl Machine {
             quantum_end: QUANTUM,
             must_yield: false,
             halted: false,
+            pending: Vec::new(),
+            threaded_dpcs: std::collections::VecDeque::new(),
+            ticks_in_dpc: 0,
+            ticks_at_dispatch: 0,
         });
     }
 }
@@ -257,10 +275,38 @@ fn create_thread_at(
         crate::layout::DISPATCHER_HEADER::Type,
         crate::ke::dispatcher::kind::THREAD,
     );
+    let _ = m.set(thread, KTHREAD::Priority, 8i8);
+    let _ = m.set(thread, KTHREAD::BasePriority, 8i8);
+    let lists = [
+        thread.at(KTHREAD::MutantListHead),
+        thread
+            .at(KTHREAD::ApcState)
+            .at(KAPC_STATE::ApcListHead)
+            .cast(),
+        thread
+            .at(KTHREAD::ApcState)
+            .at(KAPC_STATE::ApcListHead)
+            .cast::<LIST_ENTRY>()
+            .byte_add(LIST_ENTRY::SIZE),
+        thread
+            .cast::<DISPATCHER_HEADER>()
+            .at(DISPATCHER_HEADER::WaitListHead),
+    ];
+    for list in lists {
+        let _ = m.set(list, LIST_ENTRY::Flink, list);
+        let _ = m.set(list, LIST_ENTRY::Blink, list);
+    }
+    let state = thread.at(KTHREAD::ApcState);
+    let _ = m.set(state, KAPC_STATE::Process, process_object.cast());
     let _ = m.set(thread, KTHREAD::InitialStack, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackBase, Gva::new(stack_base));
     let _ = m.set(thread, KTHREAD::StackLimit, Gva::new(stack));
     let _ = m.set(thread, KTHREAD::Process, process_object.cast());
+    let _ = m.set(
+        thread.at(KTHREAD::ApcState),
+        KAPC_STATE::Process,
+        process_object.cast(),
+    );
     let _ = m.set(
         object.at(ETHREAD::Cid),
         CLIENT_ID::UniqueProcess,
@@ -293,6 +339,13 @@ fn create_thread_at(
             context: Box::new(context),
             state: ThreadState::Ready,
             priority: 8,
+            base_priority: 8,
+            boost: 0,
+            apc_pending: false,
+            apc_wake: false,
+            user_apc: false,
+            interrupted: Vec::new(),
+            wait_next: None,
             stack_limit: stack,
             stack_base,
             affinity,

@@ -7,7 +7,7 @@ use super::Machine;
 use super::apply::Site;
 use super::context::ThreadContext;
 use super::thread::{Frame, HOST_FRAME};
-use crate::export::irql::DISPATCH_LEVEL;
+use crate::export::irql::{APC_LEVEL, DISPATCH_LEVEL, HIGH_LEVEL, PASSIVE_LEVEL};
 use crate::flow::{At, Flow, Kont, Resume, Until, Wall};
 use crate::layout::KTRAP_FRAME;
 use crate::rtl::exception::area::PAD;
@@ -21,6 +21,10 @@ pub struct Interrupted {
     context: Box<ThreadContext>,
     /// A busy wait that goes on afterwards.
     spinning: Option<Until>,
+    /// Whether DPCs were being run when the interrupt came.
+    dpc_active: bool,
+    /// Whether a wait was interrupted that is to go on.
+    rewait: bool,
 }
 
 impl Resume for Interrupted {
@@ -33,8 +37,12 @@ impl Resume for Interrupted {
     }
     fn resume(self: Box<Self>, cx: &mut Machine, _rax: u64) -> Flow {
         let processor = cx.processor_mut();
-        processor.dpc_active = false;
+        processor.dpc_active = self.dpc_active;
         processor.spinning = self.spinning;
+        crate::ke::threaded_dpc::drained(cx);
+        if self.rewait {
+            return crate::ke::apc::resume_wait(cx, self.context);
+        }
         Flow::Restore(self.context)
     }
     fn wall(&self) -> Option<Wall> {
@@ -47,31 +55,71 @@ impl Machine {
     /// Delivers what is pending on the current processor below its IRQL. True if something began.
     pub(crate) fn deliver_interrupts(&mut self) -> bool {
         let processor = self.processor();
+        if let Some(at) = processor.deliverable() {
+            let interrupt = self.processor_mut().pending.remove(at);
+            self.processor_mut().halted = false;
+            self.interrupt(interrupt.irql, interrupt.work);
+            return true;
+        }
         if processor.irql() < DISPATCH_LEVEL && !processor.dpcs.is_empty() && !processor.dpc_active
         {
             self.processor_mut().halted = false;
-            self.processor_mut().dpc_active = true;
             let work = crate::ke::dpc::retire_dpcs();
             self.interrupt(DISPATCH_LEVEL, work);
             return true;
         }
-        false
+        processor.irql() == PASSIVE_LEVEL && self.deliver_apcs()
+    }
+
+    /// Delivers APCs to the current thread, which runs at PASSIVE_LEVEL.
+    fn deliver_apcs(&mut self) -> bool {
+        let thread = self.thread();
+        if !(thread.apc_pending || thread.apc_wake || thread.user_apc) {
+            return false;
+        }
+        let rewait = std::mem::take(&mut self.thread_mut().apc_wake);
+        let kernel = crate::ke::apc::deliverable(self, self.processor().current);
+        let user = !kernel && !rewait && std::mem::take(&mut self.thread_mut().user_apc);
+        if !kernel && !rewait && !user {
+            return false;
+        }
+        let locals = (self.processor().cpu.gpr[RSP] & !15) - crate::ke::apc::LOCALS;
+        let work = if user {
+            crate::ke::apc::deliver_user(locals)
+        } else {
+            crate::ke::apc::deliver(locals)
+        };
+        self.interrupt_below(APC_LEVEL, work, crate::ke::apc::LOCALS, rewait);
+        true
     }
 
     /// Interrupts the current thread: pushes a trap frame as the processor and the kernel do, raises
     /// the IRQL and runs the work; afterwards everything is restored.
     pub(crate) fn interrupt(&mut self, irql: u8, work: Kont) {
+        self.interrupt_below(irql, work, 0, false);
+    }
+
+    /// The same, with so many bytes of the stack left to the work.
+    fn interrupt_below(&mut self, irql: u8, work: Kont, locals: u64, rewait: bool) {
         let context = ThreadContext::save(&self.processor().cpu);
-        let trap = self.push_trap_frame(&context);
+        let mut below = context.clone();
+        below.gpr[RSP] = (context.gpr[RSP] & !15).wrapping_sub(locals);
+        let trap = self.push_trap_frame(&context, &below);
         let Ok(trap) = trap else { return };
-        self.set_irql(irql);
+        self.set_irql(irql.min(HIGH_LEVEL));
         let spinning = self.processor_mut().spinning.take();
+        let dpc_active = self.processor().dpc_active;
+        if irql == DISPATCH_LEVEL {
+            self.processor_mut().dpc_active = true;
+        }
         let stub = self.stubs.interrupt;
         // Under the trap frame lies the area of the host frame itself.
         let frame = Frame {
             kont: Box::new(Interrupted {
                 context: Box::new(context),
                 spinning,
+                dpc_active,
+                rewait,
             }),
             rsp: trap - PAD,
             stub,
@@ -98,17 +146,21 @@ impl Machine {
         self.after_host_call();
     }
 
-    /// Writes a KTRAP_FRAME for a context below its stack pointer; the machine frame at its end is
+    /// Writes a KTRAP_FRAME for a context below the stack pointer of another; the machine frame at its end is
     /// where the processor would have pushed it.
     ///
     /// # Errors
     /// Nothing to say: the machine has stopped with a double fault.
-    pub(crate) fn push_trap_frame(&mut self, context: &ThreadContext) -> Result<u64, ()> {
+    fn push_trap_frame(
+        &mut self,
+        context: &ThreadContext,
+        below: &ThreadContext,
+    ) -> Result<u64, ()> {
         let user = context.cs & 3 != 0;
         let top = if user {
             self.thread().stack_base
         } else {
-            context.gpr[RSP]
+            below.gpr[RSP]
         };
         let trap = (top & !15).wrapping_sub(KTRAP_FRAME::SIZE);
         match self.write_trap_frame(trap, context) {

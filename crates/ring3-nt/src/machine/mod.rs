@@ -165,6 +165,8 @@ pub struct Machine {
     pub se: crate::se::State,
     /// Debug output.
     pub dbg: crate::dbg::State,
+    /// Simulated devices.
+    pub devices: crate::devices::Devices,
     /// Run-time library.
     pub rtl: crate::rtl::State,
     /// Structures of the layers above the kernel.
@@ -316,14 +318,15 @@ impl Machine {
         );
         let irql = self.irql();
         let thread = self.thread().name.clone();
-        self.stop = Some(Stop::Bugcheck(Bugcheck {
+        let stop = Stop::Bugcheck(Bugcheck {
             code,
             parameters,
             place,
             stack,
             thread,
             irql,
-        }));
+        });
+        self.stop_with_callbacks(stop);
     }
 
     /// The innermost place in an image that is not the kernel's own.
@@ -357,6 +360,13 @@ impl Machine {
             .collect();
         for id in waiting {
             self.make_ready(id, 0);
+        }
+        for thread in self.threads.values_mut() {
+            for interrupted in &mut thread.interrupted {
+                if interrupted.wait == wait::Wait::On(key) {
+                    interrupted.result.get_or_insert(0);
+                }
+            }
         }
     }
 
@@ -398,6 +408,7 @@ impl Machine {
         self.ps.hash(&mut h);
         self.se.hash(&mut h);
         self.dbg.hash(&mut h);
+        self.devices.hash(&mut h);
         self.rtl.hash(&mut h);
         self.layers.hash(&mut h);
         self.wait_numbers.hash(&mut h);

@@ -7,7 +7,7 @@ use ring3_memory::Gva;
 use ring3_x64::Cpu;
 
 use super::thread::ThreadId;
-use crate::flow::Until;
+use crate::flow::{Kont, Until};
 use crate::layout::{KDPC, KPCR};
 
 /// A virtual processor.
@@ -35,6 +35,23 @@ pub struct Processor {
     pub must_yield: bool,
     /// Set by `hlt` until the next interrupt.
     pub halted: bool,
+    /// Interrupts that have been raised and not yet delivered, in the order in which they came.
+    pub pending: Vec<PendingInterrupt>,
+    /// Queued threaded DPCs.
+    pub threaded_dpcs: VecDeque<Gva<KDPC>>,
+    /// Clock ticks that the running DPC has taken.
+    pub ticks_in_dpc: u64,
+    /// Clock ticks since the processor was last below DISPATCH_LEVEL.
+    pub ticks_at_dispatch: u64,
+}
+
+/// An interrupt that waits until the processor's IRQL is low enough.
+#[derive(Clone, Hash, Debug)]
+pub struct PendingInterrupt {
+    /// The IRQL at which its work runs.
+    pub irql: u8,
+    /// What runs.
+    pub work: Kont,
 }
 
 impl Processor {
@@ -42,6 +59,22 @@ impl Processor {
     #[must_use]
     pub fn irql(&self) -> u8 {
         self.cpu.cr8 as u8
+    }
+
+    /// The interrupt that would be delivered now: the highest one above the IRQL, the oldest of equals.
+    #[must_use]
+    pub fn deliverable(&self) -> Option<usize> {
+        const INTERRUPT_FLAG: u64 = 0x200;
+        if self.pending.is_empty() || self.cpu.rflags & INTERRUPT_FLAG == 0 {
+            return None;
+        }
+        let irql = self.irql();
+        self.pending
+            .iter()
+            .enumerate()
+            .filter(|(_, p)| p.irql > irql)
+            .min_by_key(|(i, p)| (std::cmp::Reverse(p.irql), *i))
+            .map(|(i, _)| i)
     }
 }
 
@@ -57,5 +90,9 @@ impl Hash for Processor {
         self.quantum_end.hash(state);
         self.must_yield.hash(state);
         self.halted.hash(state);
+        self.pending.hash(state);
+        self.threaded_dpcs.hash(state);
+        self.ticks_in_dpc.hash(state);
+        self.ticks_at_dispatch.hash(state);
     }
 }

@@ -99,6 +99,9 @@ impl Machine {
     /// Whether a processor could do something now.
     fn can_run(&self, n: usize) -> bool {
         let p = &self.processors[n];
+        if p.deliverable().is_some() {
+            return true;
+        }
         if !p.dpcs.is_empty() && p.irql() < DISPATCH_LEVEL {
             return true;
         }
@@ -180,7 +183,9 @@ impl Machine {
     pub(crate) fn update_shared_data(&mut self) {
         let tick = self.clock.now() / TICK;
         if tick != self.shared_data_tick {
+            let passed = tick.saturating_sub(self.shared_data_tick);
             self.shared_data_tick = tick;
+            self.watch_dpcs(passed);
             crate::ke::shared_data::update(self);
         }
     }
@@ -203,12 +208,11 @@ impl Machine {
                 }
                 exit.complete(&mut self.processor_mut().cpu, value);
             }
-            Exit::ReadMsr { .. }
-            | Exit::WriteMsr { .. }
-            | Exit::PortIn { .. }
-            | Exit::PortOut { .. }
-            | Exit::Device { .. }
-            | Exit::Syscall { .. } => self.stop_at_rip(exit.to_string()),
+            Exit::PortIn { .. } | Exit::PortOut { .. } => self.port_access(&exit),
+            Exit::Device { .. } => self.device_access(&exit),
+            Exit::ReadMsr { .. } | Exit::WriteMsr { .. } | Exit::Syscall { .. } => {
+                self.stop_at_rip(exit.to_string())
+            }
             Exit::NotModelled { text, .. } => self.stop_at_rip(format!("instruction `{text}`")),
         }
     }

@@ -63,7 +63,7 @@ const GUEST_CODE: &[(&str, &[u8])] = &[(
 )];
 
 /// Places of the kernel's own in ntoskrnl.exe.
-const SPECIALS: [&str; 9] = [
+const SPECIALS: [&str; 10] = [
     "KiCallHost",
     "KiIdleLoop",
     "KiDpcInterrupt",
@@ -73,6 +73,7 @@ const SPECIALS: [&str; 9] = [
     crate::io::private::INVALID_DEVICE_REQUEST,
     crate::io::private::CSQ_CANCEL_ROUTINE,
     crate::io::private::ROOT_BUS_DISPATCH,
+    crate::ke::apc::SCHEDULER_APC,
 ];
 
 /// One of the kernel's own images.
@@ -271,6 +272,12 @@ impl SystemModule {
             places.insert(name.clone(), data.len() as u32);
             data.resize((data.len() + *size as usize).next_multiple_of(16), 0u8);
         }
+        // Variables that the kernel has symbols of but does not export.
+        let mut private: BTreeMap<String, u32> = BTreeMap::new();
+        for name in crate::dbg::filter::symbols().filter(|_| kernel) {
+            private.insert(name, data.len() as u32);
+            data.resize(data.len() + 4, 0u8);
+        }
         let mut missing: BTreeMap<String, (u32, u32)> = BTreeMap::new();
         let mut missing_size = 0u32;
         for (name, (size, _)) in variables.iter().filter(|(_, (_, modelled))| !*modelled) {
@@ -392,6 +399,9 @@ impl SystemModule {
         for (name, offset) in &places {
             builder.export(name.clone(), data_rva + offset);
             addresses.insert(name.clone(), base + u64::from(data_rva + offset));
+        }
+        for (name, offset) in private {
+            addresses.insert(name, base + u64::from(data_rva + offset));
         }
         let mut absent = BTreeMap::new();
         for (name, (offset, size)) in missing {

@@ -68,6 +68,15 @@ pub enum ThreadState {
     Terminated,
 }
 
+/// A wait that goes on after an APC.
+#[derive(Clone, Hash, Debug, PartialEq, Eq)]
+pub struct InterruptedWait {
+    /// The wait.
+    pub wait: Wait,
+    /// Its result, if its condition came true meanwhile.
+    pub result: Option<u64>,
+}
+
 /// A thread.
 #[derive(Clone, Hash, Debug)]
 pub struct Thread {
@@ -89,6 +98,20 @@ pub struct Thread {
     pub state: ThreadState,
     /// 0 to 31.
     pub priority: u8,
+    /// What `KeSetPriorityThread` or the process gives, without boosts.
+    pub base_priority: u8,
+    /// How much of `priority` is a boost that decays: `KTHREAD.PriorityDecrement`.
+    pub boost: u8,
+    /// Whether kernel APCs are queued: `KTHREAD.ApcState.KernelApcPending`.
+    pub apc_pending: bool,
+    /// Set while the thread is on its way from a wait to an APC.
+    pub apc_wake: bool,
+    /// Whether user APCs are to be delivered on the way to user mode.
+    pub user_apc: bool,
+    /// Waits that APCs have interrupted, innermost last.
+    pub interrupted: Vec<InterruptedWait>,
+    /// Where a wait that keeps the dispatcher locked (`Wait` argument TRUE) goes back to.
+    pub wait_next: Option<u8>,
     /// Lowest usable address of the kernel stack.
     pub stack_limit: u64,
     /// Address above the kernel stack.

@@ -3,7 +3,9 @@
 use ring3_macros::exports;
 use ring3_memory::{Access, Fault, Gpa, Gva, PageFlags, Privilege};
 
-use super::space::{self, PAGE};
+use super::locked::{self, Locked};
+use super::mapping;
+use super::space::{self, PAGE, Region};
 use crate::Machine;
 use crate::ex::pool::Kind;
 use crate::flow::{Exception, Flow};
@@ -29,12 +31,12 @@ pub mod flag {
     pub const IO_SPACE: i16 = 0x0800;
 }
 
-const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
+pub(super) const TAG: u32 = u32::from_le_bytes(*b"Mdl ");
 
 /// Where the page frame numbers start.
-const PFNS: u64 = MDL::SIZE;
+pub(super) const PFNS: u64 = MDL::SIZE;
 
-fn span(va: u64, length: u64) -> u64 {
+pub(super) fn span(va: u64, length: u64) -> u64 {
     ((va & (PAGE - 1)) + length).div_ceil(PAGE)
 }
 
@@ -64,7 +66,12 @@ pub fn range(cx: &Machine, mdl: Gva<MDL>) -> Result<(u64, u64), Fault> {
     Ok((start + u64::from(offset), u64::from(count)))
 }
 
-fn add_flags(cx: &mut Machine, mdl: Gva<MDL>, set: i16, clear: i16) -> Result<i16, Fault> {
+pub(super) fn add_flags(
+    cx: &mut Machine,
+    mdl: Gva<MDL>,
+    set: i16,
+    clear: i16,
+) -> Result<i16, Fault> {
     let before = cx.memory.get(mdl, MDL::MdlFlags)?;
     cx.memory.set(mdl, MDL::MdlFlags, before & !clear | set)?;
     Ok(before)
@@ -83,7 +90,7 @@ pub fn pages(cx: &Machine, mdl: Gva<MDL>) -> Result<Vec<Gpa>, Fault> {
 }
 
 /// Looks up the pages of the described range and stores them. False if one is not there.
-fn fill_pages(cx: &mut Machine, mdl: Gva<MDL>) -> Result<bool, Fault> {
+pub(super) fn fill_pages(cx: &mut Machine, mdl: Gva<MDL>) -> Result<bool, Fault> {
     let (va, length) = range(cx, mdl)?;
     let first = mdl.cast::<u8>().byte_add(PFNS).cast::<u64>();
     for i in 0..span(va, length) {
@@ -118,10 +125,39 @@ pub fn probe_and_lock(
     if cx.memory.check(va, length, access, privilege).is_err() || !fill_pages(cx, mdl)? {
         return Ok(false);
     }
-    let set = flag::PAGES_LOCKED | if write { flag::WRITE_OPERATION } else { 0 };
-    add_flags(cx, mdl, set, 0)?;
+    if cx.mm.locked_mdls.contains_key(&mdl.raw()) {
+        let text = format!(
+            "the MDL {:#x} is locked while its pages are locked already",
+            mdl.raw()
+        );
+        cx.report("mdl/locked-twice", Severity::Error, text);
+        locked::unlock(cx, mdl.raw());
+    }
+    // IoReadAccess on pages that may be written clears what an earlier lock left behind.
+    let (set, clear) = if write {
+        (flag::PAGES_LOCKED | flag::WRITE_OPERATION, 0)
+    } else {
+        (flag::PAGES_LOCKED, flag::WRITE_OPERATION)
+    };
+    add_flags(cx, mdl, set, clear)?;
+    let space = cx.thread().space();
+    let process = (va < cx.build.system_range_start).then_some(space);
+    let object = process
+        .and_then(|id| cx.processes.get(&id))
+        .map_or(Gva::NULL, |p| p.object);
+    cx.memory.set(mdl, MDL::Process, object)?;
+    let frames = pages(cx, mdl)?.into_iter().map(|p| p.0 / PAGE).collect();
     let owner = cx.caller;
-    cx.mm.locked_mdls.insert(mdl.raw(), owner);
+    let mdl = mdl.raw();
+    locked::lock(
+        cx,
+        Locked {
+            mdl,
+            owner,
+            process,
+            frames,
+        },
+    );
     Ok(true)
 }
 
@@ -146,7 +182,8 @@ pub fn unlock(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
         unmap(cx, mdl)?;
     }
     add_flags(cx, mdl, 0, flag::PAGES_LOCKED)?;
-    cx.mm.locked_mdls.remove(&mdl.raw());
+    cx.memory.set(mdl, MDL::Process, Gva::NULL)?;
+    locked::unlock(cx, mdl.raw());
     Ok(())
 }
 
@@ -155,13 +192,25 @@ pub fn unlock(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
 /// # Errors
 /// A fault if the MDL cannot be used.
 pub fn map(cx: &mut Machine, mdl: Gva<MDL>) -> Result<Option<Gva>, Fault> {
+    map_with(cx, mdl, space::data())
+}
+
+/// [`map`] with other rights and caching.
+///
+/// # Errors
+/// A fault if the MDL cannot be used.
+pub fn map_with(
+    cx: &mut Machine,
+    mdl: Gva<MDL>,
+    page_flags: PageFlags,
+) -> Result<Option<Gva>, Fault> {
     let flags = cx.memory.get(mdl, MDL::MdlFlags)?;
     if flags & (flag::MAPPED_TO_SYSTEM_VA | flag::SOURCE_IS_NONPAGED_POOL) != 0 {
         return Ok(Some(cx.memory.get(mdl, MDL::MappedSystemVa)?.cast()));
     }
     let frames = pages(cx, mdl)?;
     let offset = cx.memory.get(mdl, MDL::ByteOffset)?;
-    let Some(base) = cx.map_physical(&frames, space::data()) else {
+    let Some(base) = cx.map_physical(&frames, page_flags) else {
         return Ok(None);
     };
     let at = base.byte_add(u64::from(offset));
@@ -185,7 +234,9 @@ pub fn unmap(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
         return Ok(());
     }
     let at = cx.memory.get(mdl, MDL::MappedSystemVa)?.raw();
-    cx.unmap_physical(Gva::new(at & !(PAGE - 1)));
+    // MmAdvanceMdl may have moved it away from the start of the mapping.
+    let start = cx.mm.regions.covering(at).map_or(at & !(PAGE - 1), |r| r.0);
+    cx.unmap_physical(Gva::new(start));
     add_flags(
         cx,
         mdl,
@@ -210,7 +261,7 @@ pub fn free(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
             Severity::Error,
             format!("the MDL {:#x} is freed with its pages locked", mdl.raw()),
         );
-        cx.mm.locked_mdls.remove(&mdl.raw());
+        locked::unlock(cx, mdl.raw());
     }
     if !cx.pool_free(mdl.cast()) {
         cx.report(
@@ -222,6 +273,22 @@ pub fn free(cx: &mut Machine, mdl: Gva<MDL>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Whether the pages of an MDL may be mapped; reports one whose pages nobody keeps in place.
+fn is_backed(cx: &mut Machine, mdl: Gva<MDL>) -> Result<bool, Fault> {
+    let flags = cx.memory.get(mdl, MDL::MdlFlags)?;
+    let backed =
+        flag::PAGES_LOCKED | flag::SOURCE_IS_NONPAGED_POOL | flag::PARTIAL | flag::IO_SPACE;
+    if flags & backed != 0 {
+        return Ok(true);
+    }
+    let text = format!(
+        "the MDL {:#x} is mapped, but its pages are not locked",
+        mdl.raw()
+    );
+    cx.report("mdl/mapped-unlocked", Severity::Error, text);
+    Ok(false)
+}
+
 /// Routines on MDLs.
 pub struct Mdls;
 
@@ -230,7 +297,7 @@ impl Mdls {
     /// Makes an MDL for a buffer, and may link it to an IRP.
     #[page("wdm/nf-wdm-ioallocatemdl")]
     #[irql(..=DISPATCH_LEVEL)]
-    #[partial("ChargeQuota is ignored")]
+    #[partial("no quota is charged, so ChargeQuota changes nothing")]
     fn IoAllocateMdl(
         cx: &mut Machine,
         VirtualAddress: Gva,
@@ -241,23 +308,25 @@ impl Mdls {
     ) -> Result<Gva<MDL>, Fault> {
         let _ = ChargeQuota;
         let owner = cx.caller;
+        // What is to point to the new MDL: found before there is one.
+        let mut link: Option<Gva<Gva<MDL>>> = None;
+        if !Irp.is_null() {
+            let mut at = Irp.at(IRP::MdlAddress);
+            while SecondaryBuffer {
+                let next = cx.memory.read(at)?;
+                if next.is_null() {
+                    break;
+                }
+                at = next.at(MDL::Next);
+            }
+            cx.memory.read(at)?;
+            link = Some(at);
+        }
         let Some(mdl) = create_for_buffer(cx, VirtualAddress.raw(), Length, owner) else {
             return Ok(Gva::NULL);
         };
-        if !Irp.is_null() {
-            if SecondaryBuffer {
-                let mut last = cx.memory.get(Irp, IRP::MdlAddress)?;
-                loop {
-                    let next = cx.memory.get(last, MDL::Next)?;
-                    if next.is_null() {
-                        break;
-                    }
-                    last = next;
-                }
-                cx.memory.set(last, MDL::Next, mdl)?;
-            } else {
-                cx.memory.set(Irp, IRP::MdlAddress, mdl)?;
-            }
+        if let Some(link) = link {
+            cx.memory.write(link, mdl)?;
         }
         Ok(mdl)
     }
@@ -321,7 +390,9 @@ impl Mdls {
         MemoryDescriptorList: Gva<MDL>,
     ) -> Result<(), Fault> {
         let (va, _) = range(cx, MemoryDescriptorList)?;
-        if !fill_pages(cx, MemoryDescriptorList)? {
+        let pageable =
+            va < cx.build.system_range_start || space::region_of(va) == Some(Region::PagedPool);
+        if pageable || !fill_pages(cx, MemoryDescriptorList)? {
             cx.report(
                 "mdl/not-nonpaged",
                 Severity::Error,
@@ -362,7 +433,6 @@ impl Mdls {
     #[page("wdm/nf-wdm-mmmaplockedpagesspecifycache")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
-    #[partial("mappings into user space; the cache type is ignored")]
     fn MmMapLockedPagesSpecifyCache(
         cx: &mut Machine,
         MemoryDescriptorList: Gva<MDL>,
@@ -372,13 +442,14 @@ impl Mdls {
         BugCheckOnFailure: u32,
         Priority: u32,
     ) -> Result<Flow, Fault> {
-        let _ = (CacheType, RequestedAddress, Priority);
-        if AccessMode != 0 {
-            return Ok(Flow::NotModelled(
-                "MmMapLockedPagesSpecifyCache into user space".into(),
-            ));
+        if !is_backed(cx, MemoryDescriptorList)? {
+            return Ok(Flow::Return(0));
         }
-        Ok(match map(cx, MemoryDescriptorList)? {
+        let flags = mapping::page_flags(CacheType, Priority);
+        if AccessMode != 0 {
+            return mapping::into_user(cx, MemoryDescriptorList, RequestedAddress.raw(), flags);
+        }
+        Ok(match map_with(cx, MemoryDescriptorList, flags)? {
             Some(at) => Flow::Return(at.raw()),
             // NO_MORE_SYSTEM_PTES.
             None if BugCheckOnFailure != 0 => Flow::Bugcheck(0x3f, [0; 4]),
@@ -390,16 +461,19 @@ impl Mdls {
     #[page("wdm/nf-wdm-mmmaplockedpages")]
     #[irql(..=DISPATCH_LEVEL)]
     #[returns(Gva)]
-    #[partial("mappings into user space")]
     fn MmMapLockedPages(
         cx: &mut Machine,
         MemoryDescriptorList: Gva<MDL>,
         AccessMode: u8,
     ) -> Result<Flow, Fault> {
-        if AccessMode != 0 {
-            return Ok(Flow::NotModelled("MmMapLockedPages into user space".into()));
+        if !is_backed(cx, MemoryDescriptorList)? {
+            return Ok(Flow::Return(0));
         }
-        Ok(match map(cx, MemoryDescriptorList)? {
+        let flags = mapping::page_flags(1, 0);
+        if AccessMode != 0 {
+            return mapping::into_user(cx, MemoryDescriptorList, 0, flags);
+        }
+        Ok(match map_with(cx, MemoryDescriptorList, flags)? {
             Some(at) => Flow::Return(at.raw()),
             None => Flow::Bugcheck(0x3f, [0; 4]),
         })
@@ -413,6 +487,10 @@ impl Mdls {
         BaseAddress: Gva,
         MemoryDescriptorList: Gva<MDL>,
     ) -> Result<(), Fault> {
+        if BaseAddress.raw() < cx.build.system_range_start {
+            mapping::out_of_user(cx, BaseAddress.raw());
+            return Ok(());
+        }
         let mapped = cx.memory.get(MemoryDescriptorList, MDL::MappedSystemVa)?;
         if mapped.raw() != BaseAddress.raw() {
             let text = format!(

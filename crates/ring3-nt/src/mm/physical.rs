@@ -1,7 +1,7 @@
 //! Physical memory and address validity. Documentation: wdm.h, ntddk.h.
 
 use ring3_macros::exports;
-use ring3_memory::{Fault, Gpa, Gva};
+use ring3_memory::{Fault, Gpa, Gva, PageFlags};
 
 use super::mdl::uncached;
 use super::space::{self, PAGE};
@@ -12,7 +12,13 @@ use crate::machine::finding::Severity;
 const TAG: u32 = u32::from_le_bytes(*b"MmPR");
 
 /// Maps a physical range; `None` where there is no room.
-fn map_range(cx: &mut Machine, address: u64, length: u64, cache_type: u32) -> Option<Gva> {
+fn map_range(
+    cx: &mut Machine,
+    address: u64,
+    length: u64,
+    cache_type: u32,
+    write: bool,
+) -> Option<Gva> {
     if length == 0 {
         return None;
     }
@@ -20,11 +26,12 @@ fn map_range(cx: &mut Machine, address: u64, length: u64, cache_type: u32) -> Op
     let count = (address - first + length).div_ceil(PAGE);
     let frames: Vec<Gpa> = (0..count).map(|i| Gpa(first + i * PAGE)).collect();
     // MmCached is 1.
-    let flags = if cache_type == 1 {
+    let mut flags = if cache_type == 1 {
         space::data()
     } else {
         uncached()
     };
+    flags.set(PageFlags::WRITE, write);
     let base = cx.map_physical(&frames, flags)?;
     let owner = cx.caller;
     cx.mm.io_mappings.insert(base.raw(), owner);
@@ -56,22 +63,30 @@ impl PhysicalMemory {
         NumberOfBytes: u64,
         CacheType: u32,
     ) -> Gva {
-        map_range(cx, PhysicalAddress, NumberOfBytes, CacheType).unwrap_or(Gva::NULL)
+        map_range(cx, PhysicalAddress, NumberOfBytes, CacheType, true).unwrap_or(Gva::NULL)
     }
 
     /// Maps a physical range with page protection.
     #[page("wdm/nf-wdm-mmmapiospaceex")]
     #[irql(..=DISPATCH_LEVEL)]
-    #[partial("the protection is always read and write")]
     fn MmMapIoSpaceEx(
         cx: &mut Machine,
         PhysicalAddress: u64,
         NumberOfBytes: u64,
         Protect: u32,
     ) -> Gva {
-        // PAGE_NOCACHE is 0x200.
-        let cache = u32::from(Protect & 0x200 == 0);
-        map_range(cx, PhysicalAddress, NumberOfBytes, cache).unwrap_or(Gva::NULL)
+        // PAGE_READONLY 2, PAGE_READWRITE 4, or one of them with execution; PAGE_NOCACHE is 0x200,
+        // PAGE_WRITECOMBINE 0x400, and one at most of these two.
+        let write = match Protect & 0xff {
+            2 | 0x20 => false,
+            4 | 0x40 => true,
+            _ => return Gva::NULL,
+        };
+        if Protect & 0x600 == 0x600 {
+            return Gva::NULL;
+        }
+        let cache = u32::from(Protect & 0x600 == 0);
+        map_range(cx, PhysicalAddress, NumberOfBytes, cache, write).unwrap_or(Gva::NULL)
     }
 
     /// Undoes MmMapIoSpace.
@@ -121,54 +136,6 @@ impl PhysicalMemory {
     #[irql(..=DISPATCH_LEVEL)]
     fn MmIsAddressValid(cx: &mut Machine, VirtualAddress: Gva) -> bool {
         cx.physical(VirtualAddress.raw()).is_some()
-    }
-
-    /// Allocates physically contiguous nonpaged memory.
-    #[page("wdm/nf-wdm-mmallocatecontiguousmemory")]
-    #[irql(..=DISPATCH_LEVEL)]
-    fn MmAllocateContiguousMemory(
-        cx: &mut Machine,
-        NumberOfBytes: u64,
-        HighestAcceptableAddress: u64,
-    ) -> Gva {
-        let pages = NumberOfBytes.div_ceil(PAGE);
-        let Some(first) = cx.memory.alloc_frames(pages) else {
-            return Gva::NULL;
-        };
-        if first.0 + pages * PAGE > HighestAcceptableAddress.saturating_add(1) {
-            for i in 0..pages {
-                cx.memory.free_frame(Gpa(first.0 + i * PAGE));
-            }
-            return Gva::NULL;
-        }
-        let frames: Vec<Gpa> = (0..pages).map(|i| Gpa(first.0 + i * PAGE)).collect();
-        let Some(at) = cx.map_physical(&frames, space::data()) else {
-            return Gva::NULL;
-        };
-        let owner = cx.caller;
-        cx.mm.contiguous.insert(at.raw(), (first.0, pages, owner));
-        at
-    }
-
-    /// Frees memory of MmAllocateContiguousMemory.
-    #[page("wdm/nf-wdm-mmfreecontiguousmemory")]
-    #[irql(..=DISPATCH_LEVEL)]
-    fn MmFreeContiguousMemory(cx: &mut Machine, BaseAddress: Gva) {
-        match cx.mm.contiguous.remove(&BaseAddress.raw()) {
-            Some((first, pages, _)) => {
-                cx.unmap_physical(BaseAddress);
-                for i in 0..pages {
-                    cx.memory.free_frame(Gpa(first + i * PAGE));
-                }
-            }
-            None => {
-                let text = format!(
-                    "{:#x} was not allocated by MmAllocateContiguousMemory",
-                    BaseAddress.raw()
-                );
-                cx.report("mm/bad-free", Severity::Error, text);
-            }
-        }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::layout::{OBJECT_ATTRIBUTES, UNICODE_STRING};
 use crate::ntstatus::{
     NTSTATUS, STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
     STATUS_OBJECT_NAME_COLLISION, STATUS_OBJECT_NAME_EXISTS, STATUS_OBJECT_NAME_INVALID,
-    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_TYPE_MISMATCH, STATUS_SUCCESS,
+    STATUS_OBJECT_NAME_NOT_FOUND, STATUS_OBJECT_PATH_SYNTAX_BAD, STATUS_OBJECT_TYPE_MISMATCH,
+    STATUS_SUCCESS,
 };
 
 /// `OBJ_PERMANENT`, `OBJ_OPENIF`, `OBJ_KERNEL_HANDLE` of ntdef.h.
@@ -60,6 +61,9 @@ pub fn path_of(
     cx: &Machine,
     attributes: Gva<OBJECT_ATTRIBUTES>,
 ) -> Result<Result<(String, u32), NTSTATUS>, Fault> {
+    if attributes.is_null() {
+        return Ok(Ok((String::new(), 0)));
+    }
     let name = cx.memory.get(attributes, OBJECT_ATTRIBUTES::ObjectName)?;
     let root = cx
         .memory
@@ -69,6 +73,9 @@ pub fn path_of(
     let text = read_string(cx, name)?;
     if root == 0 {
         return Ok(Ok((text, flags)));
+    }
+    if text.starts_with('\\') {
+        return Ok(Err(STATUS_OBJECT_PATH_SYNTAX_BAD));
     }
     let Some(entry) = handles::find(cx, root) else {
         return Ok(Err(STATUS_INVALID_HANDLE));
@@ -99,6 +106,7 @@ fn give(
 ) -> Result<(), Fault> {
     let process = cx.thread().space();
     let value = handles::open(cx, body, access, process, flags & OBJ_KERNEL_HANDLE != 0);
+    handles::set_attributes(cx, value, flags & handles::OBJ_INHERIT);
     cx.memory.write(handle, value)
 }
 
@@ -139,7 +147,12 @@ fn create(
         Ok(found) => found,
         Err(status) => return Ok(status),
     };
-    if let Some(body) = cx.object_named(&path) {
+    let existing = if path.is_empty() {
+        None
+    } else {
+        cx.object_named(&path)
+    };
+    if let Some(body) = existing {
         let same = cx
             .ob
             .objects
@@ -155,13 +168,25 @@ fn create(
         give(cx, body, access, flags, handle)?;
         return Ok(STATUS_OBJECT_NAME_EXISTS);
     }
-    if let Err(status) = cx.check_new_name(&path) {
+    if !path.is_empty()
+        && let Err(status) = cx.check_new_name(&path)
+    {
         return Ok(status);
     }
+    let descriptor = if attributes.is_null() {
+        Gva::NULL
+    } else {
+        cx.memory
+            .get(attributes, OBJECT_ATTRIBUTES::SecurityDescriptor)?
+    };
+    let security = crate::se::object_security::read(cx, descriptor.cast())?;
     let owner = cx.caller;
     let Some(body) = cx.create_object(kind, size, &path, owner) else {
         return Ok(STATUS_INSUFFICIENT_RESOURCES);
     };
+    if let Some(bytes) = security {
+        cx.se.descriptors.insert(body.raw(), bytes);
+    }
     give(cx, body.raw(), access, flags, handle)?;
     cx.set_permanent(body.raw(), flags & OBJ_PERMANENT != 0);
     // The handle holds the reference from now on.
@@ -177,7 +202,6 @@ impl Directories {
     /// Creates or opens an object directory.
     #[page("wdm/nf-wdm-zwcreatedirectoryobject")]
     #[irql(PASSIVE_LEVEL)]
-    #[partial("security descriptors")]
     fn ZwCreateDirectoryObject(
         cx: &mut Machine,
         DirectoryHandle: Gva<u64>,
@@ -213,7 +237,6 @@ impl Directories {
     /// Creates a symbolic link of the object name space.
     #[page("wdm/nf-wdm-iocreatesymboliclink")]
     #[irql(PASSIVE_LEVEL)]
-    #[partial("security descriptors")]
     fn ZwCreateSymbolicLinkObject(
         cx: &mut Machine,
         LinkHandle: Gva<u64>,
@@ -291,6 +314,17 @@ impl Directories {
             return STATUS_INVALID_HANDLE;
         };
         cx.set_permanent(entry.object, false);
+        STATUS_SUCCESS
+    }
+
+    /// Lets an object stay when its last handle goes.
+    #[irql(PASSIVE_LEVEL)]
+    #[assumed("as NtMakePermanentObject; it has no page of its own")]
+    fn ZwMakePermanentObject(cx: &mut Machine, Handle: u64) -> NTSTATUS {
+        let Some(entry) = handles::find(cx, Handle) else {
+            return STATUS_INVALID_HANDLE;
+        };
+        cx.set_permanent(entry.object, true);
         STATUS_SUCCESS
     }
 }

@@ -20,7 +20,23 @@ const OBJ_KERNEL_HANDLE: u32 = 0x200;
 const CURRENT_PROCESS: u64 = u64::MAX;
 const CURRENT_THREAD: u64 = u64::MAX - 1;
 
+/// Counts a reference that a driver took (1) or dropped (-1), for the report at its unload.
+fn count(cx: &mut Machine, object: u64, change: i64) {
+    let caller = cx.caller;
+    let entry = cx.ob.taken.entry(object).or_insert((0, caller));
+    entry.0 += change;
+    if change > 0 {
+        entry.1 = caller;
+    }
+    if entry.0 == 0 {
+        cx.ob.taken.remove(&object);
+    }
+}
+
 fn dereference(cx: &mut Machine, object: u64) -> Flow {
+    if cx.ob.objects.contains_key(&object) {
+        count(cx, object, -1);
+    }
     match cx.dereference_object(object) {
         None => {
             cx.report(
@@ -46,7 +62,10 @@ fn dereference(cx: &mut Machine, object: u64) -> Flow {
 /// Adds a reference for a driver.
 fn reference(cx: &mut Machine, object: u64) -> u64 {
     match cx.reference_object(object) {
-        Some(count) => count.max(0) as u64,
+        Some(references) => {
+            count(cx, object, 1);
+            references.max(0) as u64
+        }
         None => {
             let text = format!("{object:#x} is not an object");
             cx.report("object/bad-reference", Severity::Error, text);
@@ -123,8 +142,12 @@ fn by_handle(
         return Ok(STATUS_ACCESS_DENIED);
     }
     if !information.is_null() {
-        cx.memory
-            .set(information, OBJECT_HANDLE_INFORMATION::HandleAttributes, 0)?;
+        let attributes = handles::find(cx, handle).map_or(0, |entry| entry.attributes);
+        cx.memory.set(
+            information,
+            OBJECT_HANDLE_INFORMATION::HandleAttributes,
+            attributes,
+        )?;
         cx.memory.set(
             information,
             OBJECT_HANDLE_INFORMATION::GrantedAccess,
@@ -132,6 +155,7 @@ fn by_handle(
         )?;
     }
     cx.reference_object(body);
+    count(cx, body, 1);
     cx.memory.write(object, body)?;
     Ok(STATUS_SUCCESS)
 }
@@ -207,7 +231,7 @@ impl Objects {
     fn ObReferenceObjectSafe(cx: &mut Machine, Object: Gva) -> bool {
         match cx.ob.objects.get(&Object.raw()) {
             Some(object) if object.references > 0 => {
-                cx.reference_object(Object.raw());
+                reference(cx, Object.raw());
                 true
             }
             _ => false,
@@ -274,7 +298,11 @@ impl Objects {
         AccessMode: u8,
     ) -> NTSTATUS {
         let _ = DesiredAccess;
-        by_pointer(cx, Object, ObjectType, AccessMode)
+        let status = by_pointer(cx, Object, ObjectType, AccessMode);
+        if status.is_success() {
+            count(cx, Object.raw(), 1);
+        }
+        status
     }
 
     /// Checks the type of an object and adds a reference that has a tag.
@@ -290,7 +318,11 @@ impl Objects {
         Tag: u32,
     ) -> NTSTATUS {
         let _ = (DesiredAccess, Tag);
-        by_pointer(cx, Object, ObjectType, AccessMode)
+        let status = by_pointer(cx, Object, ObjectType, AccessMode);
+        if status.is_success() {
+            count(cx, Object.raw(), 1);
+        }
+        status
     }
 
     /// A handle to an object that the caller has a pointer to.
@@ -321,6 +353,7 @@ impl Objects {
             process,
             HandleAttributes & OBJ_KERNEL_HANDLE != 0,
         );
+        handles::set_attributes(cx, handle, HandleAttributes & handles::OBJ_INHERIT);
         // The handle has a reference of its own.
         cx.dereference_object(Object.raw());
         cx.memory.write(Handle, handle)?;

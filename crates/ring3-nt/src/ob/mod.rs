@@ -3,9 +3,12 @@
 //! Objects live in nonpaged pool behind a real OBJECT_HEADER; type, counts and name are kept here,
 //! by the address of the body.
 
+pub mod callbacks;
 pub mod directories;
+pub mod duplicate;
 pub mod exports;
 pub mod handles;
+pub mod information;
 pub mod names;
 pub mod query;
 pub mod types;
@@ -44,6 +47,8 @@ pub enum Kind {
     Key(String),
     /// A callback object.
     Callback,
+    /// An access token.
+    Token,
 }
 
 /// An object.
@@ -72,6 +77,8 @@ pub struct Handle {
     pub access: u32,
     /// Who opened it.
     pub owner: u64,
+    /// `OBJ_INHERIT`, `OBJ_PROTECT_CLOSE`.
+    pub attributes: u32,
 }
 
 /// State of the object manager.
@@ -83,8 +90,12 @@ pub struct State {
     pub names: BTreeMap<String, u64>,
     /// The OBJECT_TYPE of each type, by name.
     pub types: BTreeMap<String, u64>,
+    /// Who is asked when handles of processes and threads are opened.
+    pub callbacks: callbacks::State,
     /// Handles by process and value.
     pub handles: BTreeMap<(ProcessId, u64), Handle>,
+    /// References that drivers took and have not dropped, by body, with who took the last one.
+    pub taken: BTreeMap<u64, (i64, u64)>,
 }
 
 const TAG: u32 = u32::from_le_bytes(*b"ObOb");
@@ -205,6 +216,10 @@ impl Machine {
     /// Removes an object and frees its memory.
     pub fn delete_object(&mut self, body: u64) {
         self.forget_name(body);
+        crate::mm::section::object_deleted(self, body);
+        self.ob.taken.remove(&body);
+        self.se.tokens.remove(&body);
+        self.se.descriptors.remove(&body);
         if self.ob.objects.remove(&body).is_some() {
             self.pool_free(Gva::new(body.wrapping_sub(HEADER)));
         }

@@ -66,6 +66,54 @@ fn named(cx: &mut Machine, path: &str, wanted: Gva<OBJECT_TYPE>) -> Result<u64, 
     Ok(body)
 }
 
+/// Writes the name of an object as OBJECT_NAME_INFORMATION.
+///
+/// # Errors
+/// A fault if it cannot be written.
+pub(super) fn name(
+    cx: &mut Machine,
+    object: u64,
+    information: Gva<OBJECT_NAME_INFORMATION>,
+    length: u32,
+    needed: Gva<u32>,
+) -> Result<NTSTATUS, Fault> {
+    let name = cx.name_of_object(object);
+    let text: Vec<u8> = name
+        .encode_utf16()
+        .chain([0])
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let characters = (text.len() - 2) as u16;
+    let need = OBJECT_NAME_INFORMATION::SIZE as u32
+        + if name.is_empty() {
+            0
+        } else {
+            text.len() as u32
+        };
+    if !needed.is_null() {
+        cx.memory.write(needed, need)?;
+    }
+    if length < need {
+        return Ok(STATUS_INFO_LENGTH_MISMATCH);
+    }
+    let string = information.at(OBJECT_NAME_INFORMATION::Name);
+    let place = information
+        .cast::<u8>()
+        .byte_add(OBJECT_NAME_INFORMATION::SIZE);
+    let m = &mut cx.memory;
+    if name.is_empty() {
+        m.set(string, UNICODE_STRING::Length, 0)?;
+        m.set(string, UNICODE_STRING::MaximumLength, 0)?;
+        m.set(string, UNICODE_STRING::Buffer, Gva::NULL)?;
+        return Ok(STATUS_SUCCESS);
+    }
+    m.write_bytes(place, &text)?;
+    m.set(string, UNICODE_STRING::Length, characters)?;
+    m.set(string, UNICODE_STRING::MaximumLength, characters + 2)?;
+    m.set(string, UNICODE_STRING::Buffer, place.cast())?;
+    Ok(STATUS_SUCCESS)
+}
+
 /// Routines on names.
 pub struct ObjectNames;
 
@@ -82,39 +130,7 @@ impl ObjectNames {
         Length: u32,
         ReturnLength: Gva<u32>,
     ) -> Result<NTSTATUS, Fault> {
-        let name = cx.name_of_object(Object.raw());
-        let text: Vec<u8> = name
-            .encode_utf16()
-            .chain([0])
-            .flat_map(u16::to_le_bytes)
-            .collect();
-        let characters = (text.len() - 2) as u16;
-        let need = OBJECT_NAME_INFORMATION::SIZE as u32
-            + if name.is_empty() {
-                0
-            } else {
-                text.len() as u32
-            };
-        cx.memory.write(ReturnLength, need)?;
-        if Length < need {
-            return Ok(STATUS_INFO_LENGTH_MISMATCH);
-        }
-        let string = ObjectNameInfo.at(OBJECT_NAME_INFORMATION::Name);
-        let place = ObjectNameInfo
-            .cast::<u8>()
-            .byte_add(OBJECT_NAME_INFORMATION::SIZE);
-        let m = &mut cx.memory;
-        if name.is_empty() {
-            m.set(string, UNICODE_STRING::Length, 0)?;
-            m.set(string, UNICODE_STRING::MaximumLength, 0)?;
-            m.set(string, UNICODE_STRING::Buffer, Gva::NULL)?;
-            return Ok(STATUS_SUCCESS);
-        }
-        m.write_bytes(place, &text)?;
-        m.set(string, UNICODE_STRING::Length, characters)?;
-        m.set(string, UNICODE_STRING::MaximumLength, characters + 2)?;
-        m.set(string, UNICODE_STRING::Buffer, place.cast())?;
-        Ok(STATUS_SUCCESS)
+        name(cx, Object.raw(), ObjectNameInfo, Length, ReturnLength)
     }
 
     /// The object of a name, with a reference.

@@ -136,6 +136,7 @@ impl Kind {
             Self::Section(_) => "Section",
             Self::Callback => "Callback",
             Self::Key(_) => "Key",
+            Self::Token => "Token",
         }
     }
 }

@@ -26,11 +26,13 @@ impl SystemRoutines {
     ) -> Result<Gva, Fault> {
         let name = crate::io::device::read_string(cx, SystemRoutineName)?;
         for module in ["ntoskrnl.exe", "HAL.dll"] {
-            if cx.stubs.is_modelled(module, &name) {
+            let exported = cx.build.module(module).is_some_and(|m| m.exports(&name));
+            if exported && cx.stubs.is_modelled(module, &name) {
                 return Ok(cx.export_address(module, &name).unwrap_or(Gva::NULL));
             }
         }
-        if cx.export_address("ntoskrnl.exe", &name).is_some() {
+        let nt = cx.build.module("ntoskrnl.exe");
+        if nt.is_some_and(|m| m.exports(&name)) {
             let text = format!(
                 "MmGetSystemRoutineAddress: {name} exists in this build but is not modelled; NULL was given"
             );

@@ -8,7 +8,8 @@ use crate::export::argument::Code;
 use crate::flow::{Flow, Wall};
 use crate::layout::{CLIENT_ID, EPROCESS, ETHREAD, KTHREAD, OBJECT_ATTRIBUTES};
 use crate::machine::finding::Severity;
-use crate::machine::thread::{ProcessId, ThreadId};
+use crate::machine::thread::{ProcessId, ThreadId, ThreadState};
+use crate::machine::wait::Wait;
 use crate::ntstatus::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
@@ -33,7 +34,15 @@ pub fn system_thread(cx: &mut Machine, start: Gva<Code>, context: u64) -> Flow {
         );
         cx.set_irql(0);
     }
-    Flow::ThreadEnd
+    Flow::Become(super::notify::end_thread())
+}
+
+/// Tells of a new system thread, then lets it run.
+#[resumable]
+fn tell_and_start(cx: &mut Machine, thread: ThreadId) -> NTSTATUS {
+    host!(super::notify::thread_created(thread));
+    cx.wake(super::notify::start_key(thread));
+    STATUS_SUCCESS
 }
 
 /// Creates a system thread that runs driver code.
@@ -90,7 +99,14 @@ impl Threads {
         }
         let handle = crate::ob::handles::open_thread(cx, object.raw());
         cx.memory.write(ThreadHandle, handle)?;
-        Ok(Flow::Return(u64::from(STATUS_SUCCESS.0)))
+        if cx.ps.notify.routines.is_empty() {
+            return Ok(Flow::Return(u64::from(STATUS_SUCCESS.0)));
+        }
+        // It does not run before everybody has been told.
+        let hold = cx.next_wait_number();
+        cx.thread_by_mut(id).state =
+            ThreadState::Waiting(Wait::On(super::notify::start_key(id)), hold);
+        Ok(Flow::Become(tell_and_start(id)))
     }
 
     /// Ends the current system thread.
@@ -103,7 +119,7 @@ impl Threads {
         }
         let object = cx.thread().object;
         cx.memory.set(object, ETHREAD::ExitStatus, ExitStatus)?;
-        Ok(Flow::ThreadEnd)
+        Ok(Flow::Become(super::notify::end_thread()))
     }
 
     /// The current thread.

@@ -5,68 +5,31 @@
 use ring3_macros::{exports, resumable};
 use ring3_memory::{Fault, Gva};
 
-use super::avl::{self, Node, Side};
+use super::avl::{self, Side};
+use super::table_search::{
+    self as tables, AS_LEFT, FOUND, Node, Routines, Sort, Tree, enumerate, place, search,
+};
 use crate::Machine;
 use crate::export::argument::Code;
 use crate::flow::Flow;
 use crate::layout::{RTL_AVL_TABLE, RTL_BALANCED_LINKS};
+use crate::ntstatus::{NTSTATUS, STATUS_NO_MORE_MATCHES, STATUS_SUCCESS};
 
-/// `GenericLessThan`, `GenericGreaterThan`; GenericEqual is 2.
-const LESS: u32 = 0;
-const GREATER: u32 = 1;
-/// `TABLE_SEARCH_RESULT`: TableEmptyTree, TableFoundNode, TableInsertAsLeft, TableInsertAsRight.
-const EMPTY: u32 = 0;
-const FOUND: u32 = 1;
-const AS_LEFT: u32 = 2;
-const AS_RIGHT: u32 = 3;
+const SORT: Sort = Sort::Avl;
+/// `GenericEqual`.
+const GENERIC_EQUAL: u32 = 2;
 
-type Table = Gva<RTL_AVL_TABLE>;
+/// The tree of an `RTL_AVL_TABLE`.
+pub struct Avl;
 
-fn head(table: Table) -> Node {
-    table.at(RTL_AVL_TABLE::BalancedRoot)
+fn head(table: Gva) -> avl::Node {
+    table
+        .cast::<RTL_AVL_TABLE>()
+        .at(RTL_AVL_TABLE::BalancedRoot)
 }
 
-fn data(node: Node) -> u64 {
-    if node.is_null() {
-        0
-    } else {
-        node.raw().wrapping_add(RTL_BALANCED_LINKS::SIZE)
-    }
-}
-
-/// Where a search has ended, kept in the frame of the caller.
-#[derive(Clone, Copy, Hash, Debug)]
-struct Place {
-    node: Node,
-    result: u32,
-}
-
-/// One step of a search: the node to compare with; `None` in an empty tree.
-fn root(cx: &Machine, table: Table) -> Result<Node, Fault> {
-    avl::child(cx, head(table), Side::Right)
-}
-
-/// What follows from comparing the wanted element with a node: the node to go on with, or the end.
-fn follow(cx: &Machine, node: Node, order: u32) -> Result<Result<Node, Place>, Fault> {
-    let (side, result) = match order {
-        LESS => (Side::Left, AS_LEFT),
-        GREATER => (Side::Right, AS_RIGHT),
-        _ => {
-            return Ok(Err(Place {
-                node,
-                result: FOUND,
-            }));
-        }
-    };
-    let next = avl::child(cx, node, side)?;
-    Ok(if next.is_null() {
-        Err(Place { node, result })
-    } else {
-        Ok(next)
-    })
-}
-
-fn count(cx: &mut Machine, table: Table, by: i32) -> Result<(), Fault> {
+fn count(cx: &mut Machine, table: Gva, by: i32) -> Result<(), Fault> {
+    let table = table.cast::<RTL_AVL_TABLE>();
     let number = cx
         .memory
         .get(table, RTL_AVL_TABLE::NumberGenericTableElements)?;
@@ -80,155 +43,157 @@ fn count(cx: &mut Machine, table: Table, by: i32) -> Result<(), Fault> {
         .set(table, RTL_AVL_TABLE::OrderedPointer, Gva::NULL)?;
     cx.memory
         .set(table, RTL_AVL_TABLE::WhichOrderedElement, 0)?;
-    let depth = avl::depth(cx, head(table))?;
+    let depth = avl::depth(cx, head(table.cast()))?;
     cx.memory.set(table, RTL_AVL_TABLE::DepthOfTree, depth)
 }
 
-fn tell(cx: &mut Machine, to: u64, value: bool) -> Result<(), Fault> {
-    if to == 0 {
+impl Tree for Avl {
+    fn header(&self) -> u64 {
+        RTL_BALANCED_LINKS::SIZE
+    }
+
+    fn routines(&self, cx: &Machine, table: Gva) -> Result<Routines, Fault> {
+        let table = table.cast::<RTL_AVL_TABLE>();
+        let get = |field| {
+            cx.memory
+                .get(table, field)
+                .map(|routine: Gva<Code>| routine.raw())
+        };
+        Ok(Routines {
+            compare: get(RTL_AVL_TABLE::CompareRoutine)?,
+            allocate: get(RTL_AVL_TABLE::AllocateRoutine)?,
+            free: get(RTL_AVL_TABLE::FreeRoutine)?,
+        })
+    }
+
+    fn root(&self, cx: &Machine, table: Gva) -> Result<Node, Fault> {
+        Ok(avl::child(cx, head(table), Side::Right)?.cast())
+    }
+
+    fn child(&self, cx: &Machine, node: Node, side: Side) -> Result<Node, Fault> {
+        Ok(avl::child(cx, node.cast(), side)?.cast())
+    }
+
+    fn outermost(&self, cx: &Machine, node: Node, side: Side) -> Result<Node, Fault> {
+        Ok(avl::outermost(cx, node.cast(), side)?.cast())
+    }
+
+    fn neighbour(&self, cx: &Machine, table: Gva, node: Node, side: Side) -> Result<Node, Fault> {
+        Ok(avl::neighbour(cx, head(table), node.cast(), side)?.cast())
+    }
+
+    fn insert(
+        &self,
+        cx: &mut Machine,
+        table: Gva,
+        above: Node,
+        side: Side,
+        node: Node,
+    ) -> Result<(), Fault> {
+        let above = if above.is_null() {
+            head(table)
+        } else {
+            above.cast()
+        };
+        avl::insert(cx, head(table), above, side, node.cast())?;
+        count(cx, table, 1)
+    }
+
+    fn remove(&self, cx: &mut Machine, table: Gva, node: Node) -> Result<(), Fault> {
+        let at = table.cast::<RTL_AVL_TABLE>();
+        if cx.memory.get(at, RTL_AVL_TABLE::RestartKey)? == node.cast() {
+            // An enumeration goes on with what follows.
+            let before = avl::neighbour(cx, head(table), node.cast(), Side::Left)?;
+            cx.memory.set(at, RTL_AVL_TABLE::RestartKey, before)?;
+        }
+        let deleted = cx.memory.get(at, RTL_AVL_TABLE::DeleteCount)?;
+        cx.memory
+            .set(at, RTL_AVL_TABLE::DeleteCount, deleted.wrapping_add(1))?;
+        avl::remove(cx, head(table), node.cast())?;
+        count(cx, table, -1)
+    }
+
+    fn touch(&self, _cx: &mut Machine, _table: Gva, _node: Node) -> Result<(), Fault> {
         Ok(())
-    } else {
-        cx.memory.write(Gva::<bool>::new(to), value)
     }
 }
 
-/// Makes an element at a place that a search has found.
+/// Finds the first of several elements that compare as equal.
 #[resumable]
-fn insert_at(
+fn first_match(
     cx: &mut Machine,
-    table: Table,
+    table: Gva,
     buffer: u64,
-    size: u32,
-    is_new: u64,
-    node: Node,
-    result: u32,
+    restart_key: Gva<u64>,
 ) -> Result<u64, Fault> {
-    if result == FOUND {
-        tell(cx, is_new, false)?;
-        return Ok(data(node));
-    }
-    let allocate = cx.memory.get(table, RTL_AVL_TABLE::AllocateRoutine)?;
-    let bytes: u64 = u64::from(size) + RTL_BALANCED_LINKS::SIZE;
-    let block: u64 = call!(allocate, table, bytes as u32);
-    if block == 0 {
-        tell(cx, is_new, false)?;
+    let found: u64 = host!(search(SORT, table, buffer));
+    let (last, result) = place(found);
+    let mut node: Node = last;
+    if result != FOUND {
+        cx.memory.write(restart_key, 0)?;
         return Ok(0);
     }
-    let side = if result == AS_LEFT {
-        Side::Left
-    } else {
-        Side::Right
-    };
-    let above = if result == EMPTY { head(table) } else { node };
-    cx.memory.copy(
-        Gva::<u8>::new(data(Gva::new(block))),
-        Gva::<u8>::new(buffer),
-        u64::from(size),
-    )?;
-    avl::insert(cx, head(table), above, side, Gva::new(block))?;
-    count(cx, table, 1)?;
-    tell(cx, is_new, true)?;
-    Ok(data(Gva::new(block)))
-}
-
-/// Searches for an element, and then makes it.
-#[resumable]
-fn insert(
-    cx: &mut Machine,
-    table: Table,
-    buffer: u64,
-    size: u32,
-    is_new: u64,
-) -> Result<Flow, Fault> {
-    let compare: u64 = cx.memory.get(table, RTL_AVL_TABLE::CompareRoutine)?.raw();
-    let mut node: Node = root(cx, table)?;
-    let mut result: u32 = EMPTY;
-    while !node.is_null() {
-        let order: u32 = call!(compare, table, buffer, data(node));
-        match follow(cx, node, order)? {
-            Ok(next) => node = next,
-            Err(place) => {
-                node = place.node;
-                result = place.result;
-                break;
-            }
+    let compare: u64 = SORT.tree().routines(cx, table)?.compare;
+    loop {
+        let before: Node = SORT.tree().neighbour(cx, table, node, Side::Left)?;
+        if before.is_null() {
+            break;
         }
+        let order: u32 = call!(compare, table, buffer, SORT.data(before));
+        if order != GENERIC_EQUAL {
+            break;
+        }
+        node = before;
     }
-    Ok(Flow::Become(insert_at(
-        table, buffer, size, is_new, node, result,
-    )))
+    cx.memory.write(restart_key, node.raw())?;
+    Ok(SORT.data(node))
 }
 
-/// Searches for an element. With addresses for them, node and result of the search are told.
+/// Goes on in order from an element, until the driver's match function takes one.
 #[resumable]
-fn lookup(
+fn like_a_directory(
     cx: &mut Machine,
-    table: Table,
+    table: Gva,
+    matches: u64,
+    match_data: u64,
+    next: bool,
+    restart_key: Gva<u64>,
+    delete_count: Gva<u32>,
     buffer: u64,
-    node_at: Gva<u64>,
-    result_at: Gva<u32>,
 ) -> Result<u64, Fault> {
-    let compare: u64 = cx.memory.get(table, RTL_AVL_TABLE::CompareRoutine)?.raw();
-    let mut node: Node = root(cx, table)?;
-    let mut result: u32 = EMPTY;
+    let deleted: u32 = cx.memory.get(table.cast(), RTL_AVL_TABLE::DeleteCount)?;
+    let mut node: Node = Gva::new(cx.memory.read(restart_key)?);
+    let mut skip: bool = next;
+    if node.is_null() || cx.memory.read(delete_count)? != deleted {
+        let found: u64 = host!(search(SORT, table, buffer));
+        let (last, result) = place(found);
+        node = last;
+        // Where there is no such element any more, its successor is the next one.
+        skip = match result {
+            FOUND => next,
+            AS_LEFT => false,
+            _ => true,
+        };
+    }
+    if skip && !node.is_null() {
+        node = SORT.tree().neighbour(cx, table, node, Side::Right)?;
+    }
     while !node.is_null() {
-        let order: u32 = call!(compare, table, buffer, data(node));
-        match follow(cx, node, order)? {
-            Ok(next) => node = next,
-            Err(place) => {
-                node = place.node;
-                result = place.result;
-                break;
-            }
+        let mut status: u32 = 0;
+        if matches != 0 {
+            status = call!(matches, table, SORT.data(node), match_data);
         }
-    }
-    if !node_at.is_null() {
-        cx.memory.write(node_at, node.raw())?;
-        cx.memory.write(result_at, result)?;
-    }
-    Ok(if result == FOUND { data(node) } else { 0 })
-}
-
-/// Removes an element. Gives whether there was one.
-#[resumable]
-fn delete(cx: &mut Machine, table: Table, buffer: u64) -> Result<bool, Fault> {
-    let found: u64 = host!(lookup(table, buffer, Gva::NULL, Gva::NULL));
-    if found == 0 {
-        return Ok(false);
-    }
-    let node = Node::new(found - RTL_BALANCED_LINKS::SIZE);
-    if cx.memory.get(table, RTL_AVL_TABLE::RestartKey)? == node {
-        // An enumeration goes on with what follows.
-        let before = avl::neighbour(cx, head(table), node, Side::Left)?;
-        cx.memory.set(table, RTL_AVL_TABLE::RestartKey, before)?;
-    }
-    let deleted = cx.memory.get(table, RTL_AVL_TABLE::DeleteCount)?;
-    cx.memory
-        .set(table, RTL_AVL_TABLE::DeleteCount, deleted.wrapping_add(1))?;
-    avl::remove(cx, head(table), node)?;
-    count(cx, table, -1)?;
-    let free = cx.memory.get(table, RTL_AVL_TABLE::FreeRoutine)?;
-    call!(free, table, found - RTL_BALANCED_LINKS::SIZE);
-    Ok(true)
-}
-
-/// The element after the one that a key names; the first one for NULL. The key moves on to it.
-fn enumerate(cx: &mut Machine, table: Table, key: Gva<u64>) -> Result<u64, Fault> {
-    let at = Node::new(cx.memory.read(key)?);
-    let next = if at.is_null() {
-        let root = root(cx, table)?;
-        if root.is_null() {
-            root
-        } else {
-            avl::outermost(cx, root, Side::Left)?
+        if NTSTATUS(status) == STATUS_SUCCESS {
+            cx.memory.write(restart_key, node.raw())?;
+            cx.memory.write(delete_count, deleted)?;
+            return Ok(SORT.data(node));
         }
-    } else {
-        avl::neighbour(cx, head(table), at, Side::Right)?
-    };
-    if !next.is_null() {
-        cx.memory.write(key, next.raw())?;
+        if NTSTATUS(status) == STATUS_NO_MORE_MATCHES {
+            break;
+        }
+        node = SORT.tree().neighbour(cx, table, node, Side::Right)?;
     }
-    Ok(data(next))
+    Ok(0)
 }
 
 /// Generic tables over AVL trees.
@@ -248,8 +213,11 @@ impl AvlTables {
         TableContext: Gva,
     ) -> Result<(), Fault> {
         cx.memory.fill(Table, RTL_AVL_TABLE::SIZE, 0)?;
-        cx.memory
-            .set(head(Table), RTL_BALANCED_LINKS::Parent, head(Table))?;
+        cx.memory.set(
+            head(Table.cast()),
+            RTL_BALANCED_LINKS::Parent,
+            head(Table.cast()),
+        )?;
         cx.memory
             .set(Table, RTL_AVL_TABLE::CompareRoutine, CompareRoutine)?;
         cx.memory
@@ -272,7 +240,13 @@ impl AvlTables {
         NewElement: u64,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(insert(Table, Buffer.raw(), BufferSize, NewElement))
+        Flow::Become(tables::insert(
+            SORT,
+            Table.cast(),
+            Buffer.raw(),
+            BufferSize,
+            NewElement,
+        ))
     }
 
     /// Adds an element at the place that RtlLookupElementGenericTableFullAvl has found.
@@ -289,12 +263,13 @@ impl AvlTables {
         SearchResult: u32,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(insert_at(
-            Table,
+        Flow::Become(tables::insert_at(
+            SORT,
+            Table.cast(),
             Buffer.raw(),
             BufferSize,
             NewElement,
-            NodeOrParent,
+            NodeOrParent.cast(),
             SearchResult,
         ))
     }
@@ -309,7 +284,7 @@ impl AvlTables {
         Buffer: Gva,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(delete(Table, Buffer.raw()))
+        Flow::Become(tables::delete(SORT, Table.cast(), Buffer.raw()))
     }
 
     /// Finds an element; NULL if there is none.
@@ -322,7 +297,13 @@ impl AvlTables {
         Buffer: Gva,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(lookup(Table, Buffer.raw(), Gva::NULL, Gva::NULL))
+        Flow::Become(tables::lookup(
+            SORT,
+            Table.cast(),
+            Buffer.raw(),
+            Gva::NULL,
+            Gva::NULL,
+        ))
     }
 
     /// Finds an element, and tells the place of the search.
@@ -337,7 +318,53 @@ impl AvlTables {
         SearchResult: Gva<u32>,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(lookup(Table, Buffer.raw(), NodeOrParent, SearchResult))
+        Flow::Become(tables::lookup(
+            SORT,
+            Table.cast(),
+            Buffer.raw(),
+            NodeOrParent,
+            SearchResult,
+        ))
+    }
+
+    /// Finds the first of several elements that compare as equal, for an enumeration from there on.
+    #[page("ntddk/nf-ntddk-rtllookupfirstmatchingelementgenerictableavl")]
+    #[irql(..=DISPATCH_LEVEL)]
+    #[returns(Gva)]
+    fn RtlLookupFirstMatchingElementGenericTableAvl(
+        cx: &mut Machine,
+        Table: Gva<RTL_AVL_TABLE>,
+        Buffer: Gva,
+        RestartKey: Gva<u64>,
+    ) -> Flow {
+        let _ = &cx;
+        Flow::Become(first_match(Table.cast(), Buffer.raw(), RestartKey))
+    }
+
+    /// The first or the next element that a match function takes, though elements come and go.
+    #[page("ntddk/nf-ntddk-rtlenumerategenerictablelikeadirectory")]
+    #[irql(..=DISPATCH_LEVEL)]
+    #[returns(Gva)]
+    fn RtlEnumerateGenericTableLikeADirectory(
+        cx: &mut Machine,
+        Table: Gva<RTL_AVL_TABLE>,
+        MatchFunction: Gva<Code>,
+        MatchData: Gva,
+        NextFlag: u32,
+        RestartKey: Gva<u64>,
+        DeleteCount: Gva<u32>,
+        Buffer: Gva,
+    ) -> Flow {
+        let _ = &cx;
+        Flow::Become(like_a_directory(
+            Table.cast(),
+            MatchFunction.raw(),
+            MatchData.raw(),
+            NextFlag != 0,
+            RestartKey,
+            DeleteCount,
+            Buffer.raw(),
+        ))
     }
 
     /// The first or the next element in order; NULL at the end.
@@ -352,7 +379,7 @@ impl AvlTables {
         if Restart {
             cx.memory.write(key, Gva::NULL)?;
         }
-        Ok(Gva::new(enumerate(cx, Table, key.cast())?))
+        Ok(Gva::new(enumerate(cx, SORT, Table.cast(), key.cast())?))
     }
 
     /// The element after a key of the caller; NULL at the end.
@@ -363,7 +390,7 @@ impl AvlTables {
         Table: Gva<RTL_AVL_TABLE>,
         RestartKey: Gva<u64>,
     ) -> Result<Gva, Fault> {
-        Ok(Gva::new(enumerate(cx, Table, RestartKey)?))
+        Ok(Gva::new(enumerate(cx, SORT, Table.cast(), RestartKey)?))
     }
 
     /// The n-th element in order, from 0; NULL if there is none.
@@ -377,22 +404,23 @@ impl AvlTables {
         let number = cx
             .memory
             .get(Table, RTL_AVL_TABLE::NumberGenericTableElements)?;
-        let mut node = root(cx, Table)?;
+        let table = Table.cast();
+        let tree = SORT.tree();
+        let mut node = tree.root(cx, table)?;
         if I >= number || node.is_null() {
             return Ok(Gva::NULL);
         }
-        node = avl::outermost(cx, node, Side::Left)?;
+        node = tree.outermost(cx, node, Side::Left)?;
         for _ in 0..I {
-            node = avl::neighbour(cx, head(Table), node, Side::Right)?;
+            node = tree.neighbour(cx, table, node, Side::Right)?;
             if node.is_null() {
                 return Ok(Gva::NULL);
             }
         }
-        cx.memory
-            .set(Table, RTL_AVL_TABLE::OrderedPointer, node.cast())?;
+        cx.memory.set(Table, RTL_AVL_TABLE::OrderedPointer, node)?;
         cx.memory
             .set(Table, RTL_AVL_TABLE::WhichOrderedElement, I + 1)?;
-        Ok(Gva::new(data(node)))
+        Ok(Gva::new(SORT.data(node)))
     }
 
     /// How many elements a table has.

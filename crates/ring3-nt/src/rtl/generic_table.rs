@@ -3,69 +3,25 @@
 //! An element is a block of the driver's own allocator: the links of the tree, those of the list in
 //! order of insertion, then its data.
 
-use ring3_macros::{exports, resumable};
+use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
 use super::avl::Side;
-use super::splay::{self, Node};
+use super::splay;
+use super::table_search::{self as tables, Node, Routines, Sort, Tree, enumerate};
 use crate::Machine;
 use crate::export::argument::Code;
 use crate::flow::Flow;
 use crate::layout::{LIST_ENTRY, RTL_GENERIC_TABLE, RTL_SPLAY_LINKS};
 
-/// `GenericLessThan`, `GenericGreaterThan`; GenericEqual is 2.
-const LESS: u32 = 0;
-const GREATER: u32 = 1;
-/// `TABLE_SEARCH_RESULT`: TableEmptyTree, TableFoundNode, TableInsertAsLeft, TableInsertAsRight.
-const EMPTY: u32 = 0;
-const FOUND: u32 = 1;
-const AS_LEFT: u32 = 2;
-const AS_RIGHT: u32 = 3;
-
+const SORT: Sort = Sort::Splay;
 /// Bytes before the data of an element: the links of the tree and of the list.
 const HEADER: u64 = RTL_SPLAY_LINKS::SIZE + LIST_ENTRY::SIZE;
 
 type Table = Gva<RTL_GENERIC_TABLE>;
 
-fn data(node: Node) -> u64 {
-    if node.is_null() {
-        0
-    } else {
-        node.raw().wrapping_add(HEADER)
-    }
-}
-
-/// Where a search has ended, kept in the frame of the caller.
-#[derive(Clone, Copy, Hash, Debug)]
-struct Place {
-    node: Node,
-    result: u32,
-}
-
-/// One step of a search: the node to compare with; `None` in an empty tree.
-fn root(cx: &Machine, table: Table) -> Result<Node, Fault> {
-    cx.memory.get(table, RTL_GENERIC_TABLE::TableRoot)
-}
-
-/// What follows from comparing the wanted element with a node: the node to go on with, or the end.
-fn follow(cx: &Machine, node: Node, order: u32) -> Result<Result<Node, Place>, Fault> {
-    let (side, result) = match order {
-        LESS => (Side::Left, AS_LEFT),
-        GREATER => (Side::Right, AS_RIGHT),
-        _ => {
-            return Ok(Err(Place {
-                node,
-                result: FOUND,
-            }));
-        }
-    };
-    let next = splay::child(cx, node, side)?;
-    Ok(if next.is_null() {
-        Err(Place { node, result })
-    } else {
-        Ok(next)
-    })
-}
+/// The tree of an `RTL_GENERIC_TABLE`.
+pub struct Splay;
 
 fn count(cx: &mut Machine, table: Table, by: i32) -> Result<(), Fault> {
     let number = cx
@@ -85,18 +41,24 @@ fn count(cx: &mut Machine, table: Table, by: i32) -> Result<(), Fault> {
 }
 
 /// The list entry of an element.
-fn entry(node: Node) -> Gva<LIST_ENTRY> {
+fn entry(node: splay::Node) -> Gva<LIST_ENTRY> {
     node.cast::<u8>().byte_add(RTL_SPLAY_LINKS::SIZE).cast()
 }
 
 /// Makes a node the root of the table.
-fn raise(cx: &mut Machine, table: Table, node: Node) -> Result<(), Fault> {
+fn raise(cx: &mut Machine, table: Table, node: splay::Node) -> Result<(), Fault> {
     let root = splay::splay(cx, node)?;
     cx.memory.set(table, RTL_GENERIC_TABLE::TableRoot, root)
 }
 
 /// Links a fresh element into tree and list.
-fn link(cx: &mut Machine, table: Table, above: Node, side: Side, node: Node) -> Result<(), Fault> {
+fn link(
+    cx: &mut Machine,
+    table: Table,
+    above: splay::Node,
+    side: Side,
+    node: splay::Node,
+) -> Result<(), Fault> {
     cx.memory.fill(node, HEADER, 0)?;
     if above.is_null() {
         cx.memory.set(node, RTL_SPLAY_LINKS::Parent, node)?;
@@ -113,157 +75,68 @@ fn link(cx: &mut Machine, table: Table, above: Node, side: Side, node: Node) -> 
     count(cx, table, 1)
 }
 
-fn tell(cx: &mut Machine, to: u64, value: bool) -> Result<(), Fault> {
-    if to == 0 {
-        Ok(())
-    } else {
-        cx.memory.write(Gva::<bool>::new(to), value)
+impl Tree for Splay {
+    fn header(&self) -> u64 {
+        HEADER
     }
-}
 
-/// Makes an element at a place that a search has found.
-#[resumable]
-fn insert_at(
-    cx: &mut Machine,
-    table: Table,
-    buffer: u64,
-    size: u32,
-    is_new: u64,
-    node: Node,
-    result: u32,
-) -> Result<u64, Fault> {
-    if result == FOUND {
-        raise(cx, table, node)?;
-        tell(cx, is_new, false)?;
-        return Ok(data(node));
+    fn routines(&self, cx: &Machine, table: Gva) -> Result<Routines, Fault> {
+        let table: Table = table.cast();
+        let get = |field| {
+            cx.memory
+                .get(table, field)
+                .map(|routine: Gva<Code>| routine.raw())
+        };
+        Ok(Routines {
+            compare: get(RTL_GENERIC_TABLE::CompareRoutine)?,
+            allocate: get(RTL_GENERIC_TABLE::AllocateRoutine)?,
+            free: get(RTL_GENERIC_TABLE::FreeRoutine)?,
+        })
     }
-    let allocate = cx.memory.get(table, RTL_GENERIC_TABLE::AllocateRoutine)?;
-    let bytes: u64 = u64::from(size) + HEADER;
-    let block: u64 = call!(allocate, table, bytes as u32);
-    if block == 0 {
-        tell(cx, is_new, false)?;
-        return Ok(0);
-    }
-    let side = if result == AS_LEFT {
-        Side::Left
-    } else {
-        Side::Right
-    };
-    let above = if result == EMPTY { Gva::NULL } else { node };
-    cx.memory.copy(
-        Gva::<u8>::new(data(Gva::new(block))),
-        Gva::<u8>::new(buffer),
-        u64::from(size),
-    )?;
-    link(cx, table, above, side, Gva::new(block))?;
-    tell(cx, is_new, true)?;
-    Ok(data(Gva::new(block)))
-}
 
-/// Searches for an element, and then makes it.
-#[resumable]
-fn insert(
-    cx: &mut Machine,
-    table: Table,
-    buffer: u64,
-    size: u32,
-    is_new: u64,
-) -> Result<Flow, Fault> {
-    let compare: u64 = cx
-        .memory
-        .get(table, RTL_GENERIC_TABLE::CompareRoutine)?
-        .raw();
-    let mut node: Node = root(cx, table)?;
-    let mut result: u32 = EMPTY;
-    while !node.is_null() {
-        let order: u32 = call!(compare, table, buffer, data(node));
-        match follow(cx, node, order)? {
-            Ok(next) => node = next,
-            Err(place) => {
-                node = place.node;
-                result = place.result;
-                break;
-            }
-        }
+    fn root(&self, cx: &Machine, table: Gva) -> Result<Node, Fault> {
+        let table: Table = table.cast();
+        Ok(cx.memory.get(table, RTL_GENERIC_TABLE::TableRoot)?.cast())
     }
-    Ok(Flow::Become(insert_at(
-        table, buffer, size, is_new, node, result,
-    )))
-}
 
-/// Searches for an element. With addresses for them, node and result of the search are told.
-#[resumable]
-fn lookup(
-    cx: &mut Machine,
-    table: Table,
-    buffer: u64,
-    node_at: Gva<u64>,
-    result_at: Gva<u32>,
-) -> Result<u64, Fault> {
-    let compare: u64 = cx
-        .memory
-        .get(table, RTL_GENERIC_TABLE::CompareRoutine)?
-        .raw();
-    let mut node: Node = root(cx, table)?;
-    let mut result: u32 = EMPTY;
-    while !node.is_null() {
-        let order: u32 = call!(compare, table, buffer, data(node));
-        match follow(cx, node, order)? {
-            Ok(next) => node = next,
-            Err(place) => {
-                node = place.node;
-                result = place.result;
-                break;
-            }
-        }
+    fn child(&self, cx: &Machine, node: Node, side: Side) -> Result<Node, Fault> {
+        Ok(splay::child(cx, node.cast(), side)?.cast())
     }
-    if !node.is_null() {
-        raise(cx, table, node)?;
-    }
-    if !node_at.is_null() {
-        cx.memory.write(node_at, node.raw())?;
-        cx.memory.write(result_at, result)?;
-    }
-    Ok(if result == FOUND { data(node) } else { 0 })
-}
 
-/// Removes an element. Gives whether there was one.
-#[resumable]
-fn delete(cx: &mut Machine, table: Table, buffer: u64) -> Result<bool, Fault> {
-    let found: u64 = host!(lookup(table, buffer, Gva::NULL, Gva::NULL));
-    if found == 0 {
-        return Ok(false);
+    fn outermost(&self, cx: &Machine, node: Node, side: Side) -> Result<Node, Fault> {
+        Ok(splay::outermost(cx, node.cast(), side)?.cast())
     }
-    let node = Node::new(found - HEADER);
-    let root = splay::remove(cx, node)?;
-    cx.memory.set(table, RTL_GENERIC_TABLE::TableRoot, root)?;
-    let before = cx.memory.get(entry(node), LIST_ENTRY::Blink)?;
-    let after = cx.memory.get(entry(node), LIST_ENTRY::Flink)?;
-    cx.memory.set(before, LIST_ENTRY::Flink, after)?;
-    cx.memory.set(after, LIST_ENTRY::Blink, before)?;
-    count(cx, table, -1)?;
-    let free = cx.memory.get(table, RTL_GENERIC_TABLE::FreeRoutine)?;
-    call!(free, table, found - HEADER);
-    Ok(true)
-}
 
-/// The element after the one that a key names; the first one for NULL. The key moves on to it.
-fn enumerate(cx: &mut Machine, table: Table, key: Gva<u64>) -> Result<u64, Fault> {
-    let at = Node::new(cx.memory.read(key)?);
-    let next = if at.is_null() {
-        let root = root(cx, table)?;
-        if root.is_null() {
-            root
-        } else {
-            splay::outermost(cx, root, Side::Left)?
-        }
-    } else {
-        splay::neighbour(cx, at, Side::Right, false)?
-    };
-    if !next.is_null() {
-        cx.memory.write(key, next.raw())?;
+    fn neighbour(&self, cx: &Machine, _table: Gva, node: Node, side: Side) -> Result<Node, Fault> {
+        Ok(splay::neighbour(cx, node.cast(), side, false)?.cast())
     }
-    Ok(data(next))
+
+    fn insert(
+        &self,
+        cx: &mut Machine,
+        table: Gva,
+        above: Node,
+        side: Side,
+        node: Node,
+    ) -> Result<(), Fault> {
+        link(cx, table.cast(), above.cast(), side, node.cast())
+    }
+
+    fn remove(&self, cx: &mut Machine, table: Gva, node: Node) -> Result<(), Fault> {
+        let table: Table = table.cast();
+        let root = splay::remove(cx, node.cast())?;
+        cx.memory.set(table, RTL_GENERIC_TABLE::TableRoot, root)?;
+        let entry = entry(node.cast());
+        let before = cx.memory.get(entry, LIST_ENTRY::Blink)?;
+        let after = cx.memory.get(entry, LIST_ENTRY::Flink)?;
+        cx.memory.set(before, LIST_ENTRY::Flink, after)?;
+        cx.memory.set(after, LIST_ENTRY::Blink, before)?;
+        count(cx, table, -1)
+    }
+
+    fn touch(&self, cx: &mut Machine, table: Gva, node: Node) -> Result<(), Fault> {
+        raise(cx, table.cast(), node.cast())
+    }
 }
 
 /// Generic tables over splay trees.
@@ -310,7 +183,13 @@ impl GenericTables {
         NewElement: u64,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(insert(Table, Buffer.raw(), BufferSize, NewElement))
+        Flow::Become(tables::insert(
+            SORT,
+            Table.cast(),
+            Buffer.raw(),
+            BufferSize,
+            NewElement,
+        ))
     }
 
     /// Adds an element at the place that RtlLookupElementGenericTableFull has found.
@@ -327,12 +206,13 @@ impl GenericTables {
         SearchResult: u32,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(insert_at(
-            Table,
+        Flow::Become(tables::insert_at(
+            SORT,
+            Table.cast(),
             Buffer.raw(),
             BufferSize,
             NewElement,
-            NodeOrParent,
+            NodeOrParent.cast(),
             SearchResult,
         ))
     }
@@ -347,7 +227,7 @@ impl GenericTables {
         Buffer: Gva,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(delete(Table, Buffer.raw()))
+        Flow::Become(tables::delete(SORT, Table.cast(), Buffer.raw()))
     }
 
     /// Finds an element; NULL if there is none.
@@ -360,7 +240,13 @@ impl GenericTables {
         Buffer: Gva,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(lookup(Table, Buffer.raw(), Gva::NULL, Gva::NULL))
+        Flow::Become(tables::lookup(
+            SORT,
+            Table.cast(),
+            Buffer.raw(),
+            Gva::NULL,
+            Gva::NULL,
+        ))
     }
 
     /// Finds an element, and tells the place of the search.
@@ -375,7 +261,13 @@ impl GenericTables {
         SearchResult: Gva<u32>,
     ) -> Flow {
         let _ = &cx;
-        Flow::Become(lookup(Table, Buffer.raw(), NodeOrParent, SearchResult))
+        Flow::Become(tables::lookup(
+            SORT,
+            Table.cast(),
+            Buffer.raw(),
+            NodeOrParent,
+            SearchResult,
+        ))
     }
 
     /// The first or the next element in order, which becomes the root; NULL at the end.
@@ -386,19 +278,21 @@ impl GenericTables {
         Table: Gva<RTL_GENERIC_TABLE>,
         Restart: bool,
     ) -> Result<Gva, Fault> {
-        let root = root(cx, Table)?;
+        let tree = SORT.tree();
+        let table = Table.cast();
+        let root = tree.root(cx, table)?;
         if root.is_null() {
             return Ok(Gva::NULL);
         }
         let next = if Restart {
-            splay::outermost(cx, root, Side::Left)?
+            tree.outermost(cx, root, Side::Left)?
         } else {
-            splay::neighbour(cx, root, Side::Right, false)?
+            tree.neighbour(cx, table, root, Side::Right)?
         };
         if !next.is_null() {
-            raise(cx, Table, next)?;
+            tree.touch(cx, table, next)?;
         }
-        Ok(Gva::new(data(next)))
+        Ok(Gva::new(SORT.data(next)))
     }
 
     /// The element after a key of the caller; NULL at the end.
@@ -409,7 +303,7 @@ impl GenericTables {
         Table: Gva<RTL_GENERIC_TABLE>,
         RestartKey: Gva<u64>,
     ) -> Result<Gva, Fault> {
-        Ok(Gva::new(enumerate(cx, Table, RestartKey)?))
+        Ok(Gva::new(enumerate(cx, SORT, Table.cast(), RestartKey)?))
     }
 
     /// The n-th element in order of insertion, from 0; NULL if there is none.

@@ -1,18 +1,16 @@
-//! Who may do what: tokens, and evaluation of access control lists.
+//! Who may do what: evaluation of access control lists.
 //!
 //! Documentation: "How DACLs Control Access to an Object", "Order of ACEs in a DACL", `SeAccessCheck`.
 
 use ring3_memory::{Fault, Gva};
 
-use super::descriptor::{Parts, acl_bytes, control, parts, sid_bytes};
+use super::descriptor::self_relative;
 use super::exports_variable::sid;
+use super::object_security::Descriptor;
+use super::token::{Token, integrity, privilege};
 use crate::Machine;
-use crate::ex::pool::Kind as Pool;
-use crate::layout::{SECURITY_DESCRIPTOR, SID_AND_ATTRIBUTES, TOKEN};
-use crate::machine::thread::ProcessId;
-use crate::ntstatus::{NTSTATUS, STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD, STATUS_SUCCESS};
-
-const TAG: u32 = u32::from_le_bytes(*b"Toke");
+use crate::layout::SECURITY_DESCRIPTOR;
+use crate::ntstatus::{NTSTATUS, STATUS_ACCESS_DENIED, STATUS_PRIVILEGE_NOT_HELD};
 
 /// Access rights of ntifs.h.
 pub mod right {
@@ -24,87 +22,10 @@ pub mod right {
     pub const WRITE_OWNER: u32 = 0x0008_0000;
     /// `ACCESS_SYSTEM_SECURITY`.
     pub const SYSTEM_SECURITY: u32 = 0x0100_0000;
+    /// `DELETE`.
+    pub const DELETE: u32 = 0x0001_0000;
     /// `MAXIMUM_ALLOWED`.
     pub const MAXIMUM: u32 = 0x0200_0000;
-}
-
-/// Privileges by value.
-pub mod privilege {
-    /// `SeSecurityPrivilege`.
-    pub const SECURITY: u32 = 8;
-    /// `SeTakeOwnershipPrivilege`.
-    pub const TAKE_OWNERSHIP: u32 = 9;
-    /// `SeLoadDriverPrivilege`.
-    pub const LOAD_DRIVER: u32 = 10;
-    /// `SeDebugPrivilege`.
-    pub const DEBUG: u32 = 20;
-    /// `SeChangeNotifyPrivilege`.
-    pub const CHANGE_NOTIFY: u32 = 23;
-}
-
-/// `SE_GROUP_MANDATORY | SE_GROUP_ENABLED_BY_DEFAULT | SE_GROUP_ENABLED`.
-const GROUP: u32 = 7;
-
-/// An access token.
-#[derive(Clone, Hash, Debug, PartialEq, Eq)]
-pub struct Token {
-    /// The user.
-    pub user: Vec<u8>,
-    /// Groups, all enabled.
-    pub groups: Vec<Vec<u8>>,
-    /// Enabled privileges.
-    pub privileges: Vec<u32>,
-}
-
-impl Token {
-    /// The token of the System process.
-    #[must_use]
-    pub fn system() -> Self {
-        Self {
-            user: sid(5, &[18]),
-            groups: vec![
-                sid(5, &[32, 544]),
-                sid(1, &[0]),
-                sid(5, &[11]),
-                sid(16, &[0x4000]),
-            ],
-            privileges: (2..=36).collect(),
-        }
-    }
-
-    /// The token of a user's process: an administrator who runs elevated. By assumption.
-    #[must_use]
-    pub fn administrator() -> Self {
-        Self {
-            user: sid(5, &[21, 1_000_000_000, 1_000_000_001, 1_000_000_002, 1001]),
-            groups: vec![
-                sid(1, &[0]),
-                sid(5, &[32, 544]),
-                sid(5, &[32, 545]),
-                sid(5, &[4]),
-                sid(5, &[11]),
-                sid(16, &[0x3000]),
-            ],
-            // Those that an elevated process starts with enabled.
-            privileges: vec![privilege::CHANGE_NOTIFY, 29, 30],
-        }
-    }
-
-    fn has(&self, wanted: &[u8]) -> bool {
-        self.user == wanted || self.groups.iter().any(|g| g == wanted)
-    }
-
-    /// Whether a privilege is enabled.
-    #[must_use]
-    pub fn holds(&self, privilege: u32) -> bool {
-        self.privileges.contains(&privilege)
-    }
-
-    /// Whether it is an administrator's.
-    #[must_use]
-    pub fn is_admin(&self) -> bool {
-        self.has(&sid(5, &[32, 544]))
-    }
 }
 
 /// What the generic rights mean: read, write, execute, all.
@@ -165,79 +86,156 @@ pub struct Request {
     pub mapping: Mapping,
 }
 
-/// Evaluates a descriptor for user mode: the granted access, or why not. `dacl` is `None` for a
-/// descriptor without a list, which allows everything.
+/// What was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The access.
+    pub access: u32,
+    /// Privileges that were needed for it.
+    pub privileges: Vec<u32>,
+}
+
+/// The rights that a token may have at most by its integrity level; all bits for one that dominates the
+/// label. An object without a label has the medium one, with no write up ("Mandatory Integrity Control";
+/// [MS-DTYP] 2.5.3.3).
+fn mandatory(token: &Token, sacl: &[u8], mapping: Mapping) -> u32 {
+    /// `SYSTEM_MANDATORY_LABEL_ACE_TYPE`.
+    const LABEL: u8 = 0x11;
+    let label = entries(sacl)
+        .into_iter()
+        .find(|(kind, flags, ..)| *kind == LABEL && flags & INHERIT_ONLY == 0)
+        .and_then(|(_, _, policy, who)| {
+            let rid = who.get(8..12)?;
+            let level = u32::from_le_bytes([rid[0], rid[1], rid[2], rid[3]]);
+            Some((level, policy))
+        });
+    let (level, policy) = label.unwrap_or((integrity::MEDIUM, 1));
+    if token.integrity() >= level {
+        return u32::MAX;
+    }
+    let [read, write, execute, _] = mapping;
+    let mut allowed = 0;
+    // SYSTEM_MANDATORY_LABEL_NO_WRITE_UP, .._NO_READ_UP, .._NO_EXECUTE_UP.
+    for (bit, rights) in [(1, write), (2, read), (4, execute)] {
+        if policy & bit == 0 {
+            allowed |= rights;
+        }
+    }
+    if token.holds(privilege::RELABEL) {
+        allowed |= right::WRITE_OWNER;
+    }
+    allowed | right::SYSTEM_SECURITY
+}
+
+/// `INHERIT_ONLY_ACE`.
+const INHERIT_ONLY: u8 = 8;
+
+/// Walks a list: what it grants of `wanted` (of everything for `None`).
+fn walk(
+    acl: &[u8],
+    mapping: Mapping,
+    wanted: Option<u32>,
+    allows: impl Fn(&[u8]) -> bool,
+    denies: impl Fn(&[u8]) -> bool,
+) -> u32 {
+    let (mut granted, mut denied) = (0, 0);
+    for (kind, flags, mask, who) in entries(acl) {
+        if flags & INHERIT_ONLY != 0 {
+            continue;
+        }
+        let mask = map(mask, mapping);
+        match kind {
+            // ACCESS_ALLOWED_ACE_TYPE.
+            0 if allows(who) => granted |= mask & !denied & wanted.unwrap_or(u32::MAX),
+            // ACCESS_DENIED_ACE_TYPE.
+            1 if denies(who) => denied |= mask & !granted,
+            _ => {}
+        }
+    }
+    granted
+}
+
+/// Evaluates a descriptor for user mode: what is granted, or why not.
 ///
 /// # Errors
 /// STATUS_ACCESS_DENIED or STATUS_PRIVILEGE_NOT_HELD.
 pub fn evaluate(
     token: &Token,
-    owner: &[u8],
-    dacl: Option<&[u8]>,
+    descriptor: &Descriptor,
     request: Request,
-) -> Result<u32, NTSTATUS> {
+) -> Result<Granted, NTSTATUS> {
     let Request {
         previous, mapping, ..
     } = request;
     let desired = map(request.desired, mapping);
     let maximum = desired & right::MAXIMUM != 0;
     let mut granted = 0;
-    let mut wanted = desired & !right::MAXIMUM;
+    let mut privileges = Vec::new();
+    let mut wanted = desired & !right::MAXIMUM & !previous;
+    if request.desired == 0 && previous == 0 {
+        return Err(STATUS_ACCESS_DENIED);
+    }
     if wanted & right::SYSTEM_SECURITY != 0 {
         if !token.holds(privilege::SECURITY) {
             return Err(STATUS_PRIVILEGE_NOT_HELD);
         }
+        privileges.push(privilege::SECURITY);
         granted |= right::SYSTEM_SECURITY;
         wanted &= !right::SYSTEM_SECURITY;
     }
-    if wanted & right::WRITE_OWNER != 0 && token.holds(privilege::TAKE_OWNERSHIP) {
-        granted |= right::WRITE_OWNER;
-        wanted &= !right::WRITE_OWNER;
-    }
-    if request.desired == 0 && previous == 0 {
+    let allowed = mandatory(token, &descriptor.sacl, mapping);
+    if wanted & !allowed != 0 {
         return Err(STATUS_ACCESS_DENIED);
     }
-    let Some(acl) = dacl else {
+    let Some(acl) = descriptor.list() else {
+        // No list allows everything.
         let all = if maximum {
-            map(0x1000_0000, mapping)
+            map(0x1000_0000, mapping) & allowed
         } else {
             0
         };
-        return Ok(granted | wanted | all | previous);
+        return Ok(Granted {
+            access: granted | wanted | all | previous,
+            privileges,
+        });
     };
-    // The owner may always read and change the list.
-    if token.has(owner) {
-        let own = right::READ_CONTROL | right::WRITE_DAC;
-        granted |= if maximum { own } else { wanted & own };
-        wanted &= !own;
+    if wanted & right::WRITE_OWNER != 0 && token.holds(privilege::TAKE_OWNERSHIP) {
+        privileges.push(privilege::TAKE_OWNERSHIP);
+        granted |= right::WRITE_OWNER;
+        wanted &= !right::WRITE_OWNER;
     }
-    let mut denied = 0;
-    for (kind, flags, mask, who) in entries(acl) {
-        // INHERIT_ONLY_ACE is 8.
-        if flags & 8 != 0 || !token.has(who) {
-            continue;
-        }
-        let mask = map(mask, mapping);
-        match kind {
-            // ACCESS_ALLOWED_ACE_TYPE.
-            0 => {
-                granted |= mask & !denied & if maximum { u32::MAX } else { wanted };
-                wanted &= !(mask & !denied);
-            }
-            // ACCESS_DENIED_ACE_TYPE.
-            1 => {
-                if !maximum && mask & wanted != 0 {
-                    return Err(STATUS_ACCESS_DENIED);
-                }
-                denied |= mask & !granted;
-            }
-            _ => {}
-        }
+    // The owner may always read and change the list, unless it says what owners may.
+    let owner_rights = sid(3, &[4]);
+    let owns = !descriptor.owner.is_empty() && token.has(&descriptor.owner);
+    let says = entries(acl).iter().any(|(.., who)| *who == owner_rights);
+    let own = if owns && !says {
+        (right::READ_CONTROL | right::WRITE_DAC) & allowed
+    } else {
+        0
+    };
+    granted |= if maximum { own } else { wanted & own };
+    wanted &= !own;
+    let limit = (!maximum).then_some(wanted);
+    let mut listed = walk(
+        acl,
+        mapping,
+        limit,
+        |who| token.has(who) || owns && who == owner_rights,
+        |who| token.has_for_denial(who) || owns && who == owner_rights,
+    );
+    if !token.restricted.is_empty() {
+        let restricting = |who: &[u8]| token.restricted.iter().any(|r| r == who);
+        listed &= walk(acl, mapping, limit, restricting, restricting);
     }
-    if wanted != 0 || maximum && granted | previous == 0 {
+    listed &= allowed;
+    granted |= listed;
+    if wanted & !listed != 0 || maximum && granted | previous == 0 {
         return Err(STATUS_ACCESS_DENIED);
     }
-    Ok(granted | previous)
+    Ok(Granted {
+        access: granted | previous,
+        privileges,
+    })
 }
 
 /// Evaluates a descriptor of the guest.
@@ -249,88 +247,9 @@ pub fn check(
     descriptor: Gva<SECURITY_DESCRIPTOR>,
     token: &Token,
     request: Request,
-) -> Result<Result<u32, NTSTATUS>, Fault> {
-    let Parts {
-        control: flags,
-        owner,
-        dacl,
-        ..
-    } = parts(cx, descriptor)?;
-    let owner = sid_bytes(cx, owner)?;
-    let list = if flags & control::DACL_PRESENT != 0 && dacl != 0 {
-        Some(acl_bytes(cx, dacl)?)
-    } else {
-        None
-    };
-    Ok(evaluate(token, &owner, list.as_deref(), request))
-}
-
-/// Result of a check as status and granted access.
-#[must_use]
-pub fn answer(result: Result<u32, NTSTATUS>) -> (NTSTATUS, u32) {
-    match result {
-        Ok(granted) => (STATUS_SUCCESS, granted),
-        Err(status) => (status, 0),
-    }
-}
-
-/// The token object of a process; made when it is first asked for. NULL without memory.
-pub fn token_of(cx: &mut Machine, process: ProcessId) -> Gva<TOKEN> {
-    if let Some(at) = cx
-        .se
-        .tokens
-        .iter()
-        .find(|(_, (owner, _))| *owner == process)
-        .map(|(at, _)| *at)
-    {
-        return Gva::new(at);
-    }
-    let token = if process == ProcessId::SYSTEM {
-        Token::system()
-    } else {
-        Token::administrator()
-    };
-    let sids: Vec<&Vec<u8>> = std::iter::once(&token.user).chain(&token.groups).collect();
-    let table = TOKEN::SIZE.next_multiple_of(16);
-    let mut text = table + SID_AND_ATTRIBUTES::SIZE * sids.len() as u64;
-    let size = text + sids.iter().map(|s| s.len() as u64).sum::<u64>();
-    let Some(block) = cx.pool_allocate(Pool::Paged, size, TAG) else {
-        return Gva::NULL;
-    };
-    let at = block.cast::<TOKEN>();
-    let mut write = || -> Result<(), Fault> {
-        for (i, sid) in sids.iter().enumerate() {
-            let entry = block
-                .byte_add(table + SID_AND_ATTRIBUTES::SIZE * i as u64)
-                .cast::<SID_AND_ATTRIBUTES>();
-            cx.memory.write_bytes(block.byte_add(text), sid)?;
-            cx.memory
-                .set(entry, SID_AND_ATTRIBUTES::Sid, block.byte_add(text))?;
-            cx.memory.set(
-                entry,
-                SID_AND_ATTRIBUTES::Attributes,
-                if i == 0 { 0 } else { GROUP },
-            )?;
-            text += sid.len() as u64;
-        }
-        cx.memory
-            .set(at, TOKEN::UserAndGroupCount, sids.len() as u32)?;
-        cx.memory
-            .set(at, TOKEN::UserAndGroups, block.byte_add(table).cast())?;
-        // TokenPrimary.
-        cx.memory.set(at, TOKEN::TokenType, 1)
-    };
-    if write().is_err() {
-        return Gva::NULL;
-    }
-    cx.se.tokens.insert(at.raw(), (process, token));
-    at
-}
-
-/// A token by the address of its object.
-#[must_use]
-pub fn token_at(cx: &Machine, at: u64) -> Option<&Token> {
-    cx.se.tokens.get(&at).map(|(_, token)| token)
+) -> Result<Result<Granted, NTSTATUS>, Fault> {
+    let bytes = self_relative(cx, descriptor)?;
+    Ok(evaluate(token, &Descriptor::from_bytes(&bytes), request))
 }
 
 #[cfg(test)]
@@ -356,11 +275,24 @@ mod tests {
         }
     }
 
+    fn described(owner: &[u8], list: Option<Vec<u8>>) -> Descriptor {
+        Descriptor {
+            control: 4,
+            owner: owner.to_vec(),
+            dacl: list.unwrap_or_default(),
+            ..Descriptor::default()
+        }
+    }
+
+    fn judge(token: &Token, descriptor: &Descriptor, desired: u32) -> Result<u32, NTSTATUS> {
+        evaluate(token, descriptor, ask(desired)).map(|granted| granted.access)
+    }
+
     #[test]
     fn entries_count_in_their_order() {
         let (token, everyone, nobody) = (Token::administrator(), sid(1, &[0]), sid(5, &[99]));
         let check = |list: &[(u8, u8, u32, Vec<u8>)], desired| {
-            evaluate(&token, &nobody, Some(&acl(list)), ask(desired))
+            judge(&token, &described(&nobody, Some(acl(list))), desired)
         };
         let allow = |mask| (0, 0, mask, everyone.clone());
         let deny = |mask| (1, 0, mask, everyone.clone());
@@ -369,18 +301,14 @@ mod tests {
         assert_eq!(check(&[deny(1), allow(3)], 1), Err(STATUS_ACCESS_DENIED));
         assert_eq!(check(&[allow(3), deny(1)], 1), Ok(1));
         assert_eq!(check(&[allow(1), allow(2)], 3), Ok(3));
-        assert_eq!(
-            check(&[(0, 8, 3, everyone.clone())], 1),
-            Err(STATUS_ACCESS_DENIED),
-            "for children only"
-        );
-        assert_eq!(
-            check(&[(0, 0, 3, nobody.clone())], 1),
-            Err(STATUS_ACCESS_DENIED)
-        );
+        let inherited = [(0, 8, 3, everyone.clone())];
+        assert_eq!(check(&inherited, 1), Err(STATUS_ACCESS_DENIED));
+        let other = [(0, 0, 3, nobody.clone())];
+        assert_eq!(check(&other, 1), Err(STATUS_ACCESS_DENIED));
         assert_eq!(check(&[], 1), Err(STATUS_ACCESS_DENIED));
+        let generic = [(0, 0, 0x1000_0000, everyone.clone())];
         assert_eq!(
-            check(&[(0, 0, 0x1000_0000, everyone.clone())], 0x8000_0000),
+            check(&generic, 0x8000_0000),
             Ok(1),
             "generic rights are mapped"
         );
@@ -390,29 +318,54 @@ mod tests {
     #[test]
     fn owners_privileges_and_absent_lists() {
         let admin = Token::administrator();
-        let owner = admin.user.clone();
-        assert_eq!(
-            evaluate(&admin, &owner, Some(&acl(&[])), ask(right::WRITE_DAC)),
-            Ok(right::WRITE_DAC)
+        let (own, other) = (
+            described(&admin.user, Some(acl(&[]))),
+            described(&sid(5, &[99]), Some(acl(&[]))),
         );
+        assert_eq!(judge(&admin, &own, right::WRITE_DAC), Ok(right::WRITE_DAC));
         assert_eq!(
-            evaluate(&admin, &[], Some(&acl(&[])), ask(right::WRITE_DAC)),
+            judge(&admin, &other, right::WRITE_DAC),
             Err(STATUS_ACCESS_DENIED)
         );
-        assert_eq!(evaluate(&admin, &[], None, ask(0x8000_0000)), Ok(1));
+        let limited = described(&admin.user, Some(acl(&[(0, 0, 1, sid(3, &[4]))])));
         assert_eq!(
-            evaluate(&admin, &[], None, ask(right::SYSTEM_SECURITY)),
+            judge(&admin, &limited, right::WRITE_DAC),
+            Err(STATUS_ACCESS_DENIED)
+        );
+        assert_eq!(judge(&admin, &limited, 1), Ok(1));
+        let open = described(&[], None);
+        assert_eq!(judge(&admin, &open, 0x8000_0000), Ok(1));
+        assert_eq!(
+            judge(&admin, &open, right::SYSTEM_SECURITY),
             Err(STATUS_PRIVILEGE_NOT_HELD)
         );
         let system = Token::system();
         assert_eq!(
-            evaluate(&system, &[], Some(&acl(&[])), ask(right::WRITE_OWNER)),
+            judge(&system, &other, right::WRITE_OWNER),
             Ok(right::WRITE_OWNER)
         );
+        let granted = evaluate(&system, &open, ask(right::SYSTEM_SECURITY)).expect("held");
+        assert_eq!(granted.privileges, [privilege::SECURITY]);
+    }
+
+    #[test]
+    fn integrity_and_restrictions_limit_what_a_list_grants() {
+        use crate::se::token::Profile;
+        let low = Token::of_profile(Profile::Low);
+        let everything = acl(&[(0, 0, 0xff, sid(1, &[0]))]);
+        let object = described(&sid(5, &[99]), Some(everything.clone()));
+        assert_eq!(judge(&low, &object, 1), Ok(1));
         assert_eq!(
-            evaluate(&system, &[], None, ask(right::SYSTEM_SECURITY)),
-            Ok(right::SYSTEM_SECURITY)
+            judge(&low, &object, 2),
+            Err(STATUS_ACCESS_DENIED),
+            "no write up"
         );
+        let mut labelled = object.clone();
+        labelled.sacl = acl(&[(0x11, 0, 1, sid(16, &[integrity::LOW]))]);
+        assert_eq!(judge(&low, &labelled, 2), Ok(2));
+        let mut restricted = Token::administrator();
+        restricted.restricted = vec![sid(5, &[12])];
+        assert_eq!(judge(&restricted, &object, 1), Err(STATUS_ACCESS_DENIED));
     }
 
     #[test]

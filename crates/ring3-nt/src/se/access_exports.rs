@@ -4,12 +4,19 @@ use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
 use super::access::{self, Mapping, Request};
+use super::token::Token;
+use super::{impersonation, token_object};
 use crate::Machine;
+use crate::ex::pool::Kind as Pool;
 use crate::layout::{
     GENERIC_MAPPING, LUID_AND_ATTRIBUTES, PRIVILEGE_SET, SECURITY_DESCRIPTOR,
-    SECURITY_SUBJECT_CONTEXT, TOKEN,
+    SECURITY_SUBJECT_CONTEXT,
 };
 use crate::ntstatus::{NTSTATUS, STATUS_ACCESS_DENIED, STATUS_SUCCESS};
+
+const TAG: u32 = u32::from_le_bytes(*b"SePr");
+/// `SE_PRIVILEGE_USED_FOR_ACCESS`.
+const USED_FOR_ACCESS: u32 = 0x8000_0000;
 
 /// `PRIVILEGE_SET_ALL_NECESSARY`.
 const ALL_NECESSARY: u32 = 1;
@@ -24,7 +31,7 @@ fn mapping(cx: &Machine, at: Gva<GENERIC_MAPPING>) -> Result<Mapping, Fault> {
 }
 
 /// The token that counts in a subject context: the client's, else the process's.
-fn effective(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<access::Token, Fault> {
+fn effective(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<Token, Fault> {
     let client = cx
         .memory
         .get(context, SECURITY_SUBJECT_CONTEXT::ClientToken)?
@@ -33,16 +40,29 @@ fn effective(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<acc
         .memory
         .get(context, SECURITY_SUBJECT_CONTEXT::PrimaryToken)?
         .raw();
-    let found = access::token_at(cx, client).or_else(|| access::token_at(cx, primary));
-    Ok(found.cloned().unwrap_or_else(access::Token::administrator))
+    let found = token_object::token_at(cx, client).or_else(|| token_object::token_at(cx, primary));
+    Ok(found.cloned().unwrap_or_else(Token::administrator))
 }
 
-fn of_current(cx: &mut Machine) -> access::Token {
-    let process = cx.thread().process;
-    let at = access::token_of(cx, process);
-    access::token_at(cx, at.raw())
-        .cloned()
-        .unwrap_or_else(access::Token::administrator)
+/// A PRIVILEGE_SET of privileges that were used, in pool; 0 for none.
+fn privilege_set(cx: &mut Machine, used: &[u32]) -> Result<u64, Fault> {
+    if used.is_empty() {
+        return Ok(0);
+    }
+    let size = 8 + LUID_AND_ATTRIBUTES::SIZE * used.len() as u64;
+    let owner = cx.caller;
+    let Some(block) = cx.pool_allocate_for(Pool::Paged, size, TAG, owner) else {
+        return Ok(0);
+    };
+    let mut bytes = Vec::new();
+    bytes.extend((used.len() as u32).to_le_bytes());
+    bytes.extend(ALL_NECESSARY.to_le_bytes());
+    for value in used {
+        bytes.extend(u64::from(*value).to_le_bytes());
+        bytes.extend(USED_FOR_ACCESS.to_le_bytes());
+    }
+    cx.memory.write_bytes(block, &bytes)?;
+    Ok(block.raw())
 }
 
 /// Access checks.
@@ -53,33 +73,12 @@ impl AccessChecks {
     /// Notes the tokens of the current thread.
     #[page("ntifs/nf-ntifs-secapturesubjectcontext")]
     #[irql(PASSIVE_LEVEL)]
-    #[partial("impersonation")]
     fn SeCaptureSubjectContext(
         cx: &mut Machine,
         SubjectContext: Gva<SECURITY_SUBJECT_CONTEXT>,
     ) -> Result<(), Fault> {
-        let process = cx.thread().process;
-        let token = access::token_of(cx, process);
-        cx.memory.set(
-            SubjectContext,
-            SECURITY_SUBJECT_CONTEXT::ClientToken,
-            Gva::NULL,
-        )?;
-        cx.memory.set(
-            SubjectContext,
-            SECURITY_SUBJECT_CONTEXT::ImpersonationLevel,
-            0,
-        )?;
-        cx.memory.set(
-            SubjectContext,
-            SECURITY_SUBJECT_CONTEXT::PrimaryToken,
-            token.cast(),
-        )?;
-        cx.memory.set(
-            SubjectContext,
-            SECURITY_SUBJECT_CONTEXT::ProcessAuditId,
-            Gva::new(process.guest()),
-        )
+        let (thread, process) = (cx.thread().id, cx.thread().process);
+        impersonation::capture(cx, Some(thread), process, SubjectContext)
     }
 
     /// Gives the tokens back.
@@ -89,6 +88,15 @@ impl AccessChecks {
         cx: &mut Machine,
         SubjectContext: Gva<SECURITY_SUBJECT_CONTEXT>,
     ) -> Result<(), Fault> {
+        for field in [
+            SECURITY_SUBJECT_CONTEXT::ClientToken,
+            SECURITY_SUBJECT_CONTEXT::PrimaryToken,
+        ] {
+            let token = cx.memory.get(SubjectContext, field)?.raw();
+            if token_object::token_at(cx, token).is_some() {
+                cx.dereference_object(token);
+            }
+        }
         cx.memory.set(
             SubjectContext,
             SECURITY_SUBJECT_CONTEXT::ClientToken,
@@ -117,9 +125,7 @@ impl AccessChecks {
     /// TRUE if the access that is asked for may be granted.
     #[page("wdm/nf-wdm-seaccesscheck")]
     #[irql(PASSIVE_LEVEL)]
-    #[partial(
-        "object entries, integrity levels, restricted tokens, and the set of privileges that were used"
-    )]
+    #[partial("entries for object types, and conditional entries, which count for nothing")]
     fn SeAccessCheck(
         cx: &mut Machine,
         SecurityDescriptor: Gva<SECURITY_DESCRIPTOR>,
@@ -140,7 +146,7 @@ impl AccessChecks {
         if !Privileges.is_null() {
             cx.memory.write(Privileges, 0)?;
         }
-        let (status, granted) = if AccessMode == 0 {
+        let (status, granted, used) = if AccessMode == 0 {
             // Kernel mode may do everything.
             let all = if DesiredAccess & access::right::MAXIMUM != 0 {
                 mapping[3]
@@ -148,9 +154,13 @@ impl AccessChecks {
                 0
             };
             let wanted = access::map(DesiredAccess & !access::right::MAXIMUM, mapping);
-            (STATUS_SUCCESS, wanted | all | PreviouslyGrantedAccess)
+            (
+                STATUS_SUCCESS,
+                wanted | all | PreviouslyGrantedAccess,
+                Vec::new(),
+            )
         } else if SecurityDescriptor.is_null() {
-            (STATUS_ACCESS_DENIED, 0)
+            (STATUS_ACCESS_DENIED, 0, Vec::new())
         } else {
             let token = effective(cx, SubjectSecurityContext)?;
             let request = Request {
@@ -158,24 +168,39 @@ impl AccessChecks {
                 previous: PreviouslyGrantedAccess,
                 mapping,
             };
-            access::answer(access::check(cx, SecurityDescriptor, &token, request)?)
+            match access::check(cx, SecurityDescriptor, &token, request)? {
+                Ok(granted) => (STATUS_SUCCESS, granted.access, granted.privileges),
+                Err(status) => (status, 0, Vec::new()),
+            }
         };
+        if !Privileges.is_null() {
+            let set = privilege_set(cx, &used)?;
+            cx.memory.write(Privileges, set)?;
+        }
         cx.memory.write(GrantedAccess, granted)?;
         cx.memory.write(AccessStatus, status)?;
         Ok(status.is_success())
+    }
+
+    /// Frees a set of privileges that SeAccessCheck gave.
+    #[page("ntifs/nf-ntifs-sefreeprivileges")]
+    #[irql(PASSIVE_LEVEL)]
+    fn SeFreePrivileges(cx: &mut Machine, Privileges: Gva) {
+        if !Privileges.is_null() {
+            cx.pool_free(Privileges);
+        }
     }
 
     /// TRUE if the current thread has a privilege. Kernel mode has all of them.
     #[page("ntddk/nf-ntddk-sesingleprivilegecheck")]
     #[irql(PASSIVE_LEVEL)]
     fn SeSinglePrivilegeCheck(cx: &mut Machine, PrivilegeValue: u64, PreviousMode: u8) -> bool {
-        PreviousMode == 0 || of_current(cx).holds(PrivilegeValue as u32)
+        PreviousMode == 0 || token_object::effective(cx).holds(PrivilegeValue as u32)
     }
 
     /// TRUE if a context has privileges.
     #[page("ntifs/nf-ntifs-seprivilegecheck")]
     #[irql(PASSIVE_LEVEL)]
-    #[partial("which privileges were used is not noted")]
     fn SePrivilegeCheck(
         cx: &mut Machine,
         RequiredPrivileges: Gva<PRIVILEGE_SET>,
@@ -196,36 +221,21 @@ impl AccessChecks {
             let value: u32 = cx
                 .memory
                 .read(first.byte_add(i * LUID_AND_ATTRIBUTES::SIZE).cast())?;
-            held += u32::from(token.holds(value));
+            if token.holds(value) {
+                held += 1;
+                // The caller sees which privileges were used.
+                let at = first
+                    .byte_add(i * LUID_AND_ATTRIBUTES::SIZE + 8)
+                    .cast::<u32>();
+                let attributes = cx.memory.read(at)?;
+                cx.memory.write(at, attributes | USED_FOR_ACCESS)?;
+            }
         }
         Ok(if flags & ALL_NECESSARY != 0 {
             held == count
         } else {
             held > 0
         })
-    }
-
-    /// TRUE if a token is an administrator's.
-    #[page("ntifs/nf-ntifs-setokenisadmin")]
-    #[irql(PASSIVE_LEVEL)]
-    fn SeTokenIsAdmin(cx: &mut Machine, Token: Gva<TOKEN>) -> bool {
-        access::token_at(cx, Token.raw()).is_some_and(access::Token::is_admin)
-    }
-
-    /// TRUE if a token is restricted. None is.
-    #[page("ntifs/nf-ntifs-setokenisrestricted")]
-    #[irql(PASSIVE_LEVEL)]
-    #[alias("SeTokenIsWriteRestricted")]
-    fn SeTokenIsRestricted(cx: &mut Machine, Token: Gva<TOKEN>) -> bool {
-        let _ = (&cx, Token);
-        false
-    }
-
-    /// The type of a token: TokenPrimary.
-    #[page("ntifs/nf-ntifs-setokentype")]
-    #[irql(PASSIVE_LEVEL)]
-    fn SeTokenType(cx: &mut Machine, Token: Gva<TOKEN>) -> Result<i32, Fault> {
-        cx.memory.get(Token, TOKEN::TokenType)
     }
 
     /// Replaces generic rights by what they mean.

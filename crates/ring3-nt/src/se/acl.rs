@@ -101,6 +101,30 @@ fn insert(
     Ok(STATUS_SUCCESS)
 }
 
+/// The bytes of an entry.
+#[must_use]
+pub fn entry(kind: u8, flags: u8, mask: u32, sid: &[u8]) -> Vec<u8> {
+    let mut entry = vec![kind, flags];
+    entry.extend_from_slice(&((HEAD + sid.len()) as u16).to_le_bytes());
+    entry.extend_from_slice(&mask.to_le_bytes());
+    entry.extend_from_slice(sid);
+    entry
+}
+
+/// Puts an entry at the end of a list of the guest.
+///
+/// # Errors
+/// A fault if the list cannot be used.
+pub fn append(
+    cx: &mut Machine,
+    acl: Gva<ACL>,
+    revision: u32,
+    entry: &[u8],
+) -> Result<NTSTATUS, Fault> {
+    let full = STATUS_ALLOTTED_SPACE_EXCEEDED;
+    insert(cx, acl, revision, u32::MAX, entry, full)
+}
+
 /// Routines on entries.
 pub struct AccessControlLists;
 
@@ -142,18 +166,8 @@ impl AccessControlLists {
         Sid: Gva,
     ) -> Result<NTSTATUS, Fault> {
         let sid = sid_bytes(cx, Sid.raw())?;
-        let mut entry = vec![0, AceFlags as u8];
-        entry.extend_from_slice(&((HEAD + sid.len()) as u16).to_le_bytes());
-        entry.extend_from_slice(&AccessMask.to_le_bytes());
-        entry.extend_from_slice(&sid);
-        insert(
-            cx,
-            Acl,
-            AceRevision,
-            u32::MAX,
-            &entry,
-            STATUS_ALLOTTED_SPACE_EXCEEDED,
-        )
+        let entry = entry(0, AceFlags as u8, AccessMask, &sid);
+        append(cx, Acl, AceRevision, &entry)
     }
 
     /// Where an entry lies.

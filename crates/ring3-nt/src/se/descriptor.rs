@@ -8,8 +8,8 @@ use crate::ex::pool::Kind as Pool;
 use crate::layout::{ACL, SECURITY_DESCRIPTOR, SECURITY_DESCRIPTOR_RELATIVE};
 use crate::ntstatus::{
     NTSTATUS, STATUS_ALLOTTED_SPACE_EXCEEDED, STATUS_BAD_DESCRIPTOR_FORMAT,
-    STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_HANDLE,
-    STATUS_INVALID_SECURITY_DESCR, STATUS_SUCCESS, STATUS_UNKNOWN_REVISION,
+    STATUS_BUFFER_TOO_SMALL, STATUS_INSUFFICIENT_RESOURCES, STATUS_INVALID_SECURITY_DESCR,
+    STATUS_SUCCESS, STATUS_UNKNOWN_REVISION,
 };
 
 const TAG: u32 = u32::from_le_bytes(*b"SeSd");
@@ -28,6 +28,8 @@ pub mod control {
     pub const SACL_PRESENT: u16 = 0x0010;
     /// `SE_SACL_DEFAULTED`.
     pub const SACL_DEFAULTED: u16 = 0x0020;
+    /// `SE_DACL_PROTECTED`.
+    pub const DACL_PROTECTED: u16 = 0x1000;
     /// `SE_SELF_RELATIVE`.
     pub const SELF_RELATIVE: u16 = 0x8000;
 }
@@ -405,25 +407,6 @@ impl Descriptors {
         };
         cx.memory.write_bytes(at, &bytes)?;
         cx.memory.write(OutputSecurityDescriptor, at.raw())?;
-        Ok(STATUS_SUCCESS)
-    }
-
-    /// Sets the security descriptor of an object.
-    #[page("ntifs/nf-ntifs-zwsetsecurityobject")]
-    #[irql(PASSIVE_LEVEL)]
-    #[partial("the descriptor is kept whole and not enforced")]
-    fn ZwSetSecurityObject(
-        cx: &mut Machine,
-        Handle: u64,
-        SecurityInformation: u32,
-        SecurityDescriptor: Gva<SECURITY_DESCRIPTOR>,
-    ) -> Result<NTSTATUS, Fault> {
-        let _ = SecurityInformation;
-        let Some(entry) = crate::ob::handles::find(cx, Handle) else {
-            return Ok(STATUS_INVALID_HANDLE);
-        };
-        let bytes = self_relative(cx, SecurityDescriptor)?;
-        cx.se.descriptors.insert(entry.object, bytes);
         Ok(STATUS_SUCCESS)
     }
 }

@@ -43,6 +43,32 @@ headers! {
         Operation, Flags = Anonymous.Flags, Object, ObjectType, CallContext, ReturnStatus,
         Parameters,
     }
+    IO_CONNECT_INTERRUPT_PARAMETERS: windows_sys::Wdk::System::SystemServices::IO_CONNECT_INTERRUPT_PARAMETERS {
+        Version, PhysicalDeviceObject = Anonymous.FullySpecified.PhysicalDeviceObject,
+        InterruptObject = Anonymous.FullySpecified.InterruptObject,
+        ServiceRoutine = Anonymous.FullySpecified.ServiceRoutine,
+        ServiceContext = Anonymous.FullySpecified.ServiceContext,
+        SpinLock = Anonymous.FullySpecified.SpinLock,
+        SynchronizeIrql = Anonymous.FullySpecified.SynchronizeIrql,
+        FloatingSave = Anonymous.FullySpecified.FloatingSave,
+        ShareVector = Anonymous.FullySpecified.ShareVector,
+        Vector = Anonymous.FullySpecified.Vector,
+        FallBackServiceRoutine = Anonymous.MessageBased.FallBackServiceRoutine,
+        Irql = Anonymous.FullySpecified.Irql,
+        InterruptMode = Anonymous.FullySpecified.InterruptMode,
+        ProcessorEnableMask = Anonymous.FullySpecified.ProcessorEnableMask,
+        Group = Anonymous.FullySpecified.Group,
+    }
+    IO_DISCONNECT_INTERRUPT_PARAMETERS: windows_sys::Wdk::System::SystemServices::IO_DISCONNECT_INTERRUPT_PARAMETERS {
+        Version, ConnectionContext,
+    }
+    IO_INTERRUPT_MESSAGE_INFO: windows_sys::Wdk::System::SystemServices::IO_INTERRUPT_MESSAGE_INFO {
+        UnifiedIrql, MessageCount, MessageInfo,
+    }
+    IO_INTERRUPT_MESSAGE_INFO_ENTRY: windows_sys::Wdk::System::SystemServices::IO_INTERRUPT_MESSAGE_INFO_ENTRY {
+        MessageAddress, TargetProcessorSet, InterruptObject, MessageData, Vector, Irql, Mode,
+        Polarity,
+    }
     IO_CSQ: windows_sys::Wdk::System::SystemServices::IO_CSQ {
         Type, CsqInsertIrp, CsqRemoveIrp, CsqPeekNextIrp, CsqAcquireLock, CsqReleaseLock,
         CsqCompleteCanceledIrp, ReservePointer,

@@ -3,10 +3,12 @@
 use iced_x86::{Instruction, Mnemonic, OpKind, Register};
 
 use super::Then;
-use super::builder::{Builder, Form, by_width, cut_to, form, general};
+use super::builder::{
+    Builder, Form, NONE, Note, by_width, by_width_from, by_width_of, cut_to, flat, form, general,
+};
 use super::integer::operand_size;
 use crate::cpu::{RAX, RDX};
-use crate::op::Handler;
+use crate::op::{FIRST, Handler, SLOTS};
 use crate::ops::{branch, moves, processor, stack, system};
 use crate::width::{HIGH, ZERO};
 
@@ -34,20 +36,43 @@ pub(super) fn mov(b: &mut Builder, i: &Instruction) -> Then {
         return b.not_modelled();
     };
     let size = operand_size(i, 0);
-    let mut op = b.op(match form {
-        Form::Rr => by_width!(size, W => moves::mov_rr::<W>),
-        Form::Ri => by_width!(size, W => moves::mov_ri::<W>),
-        Form::Rm => by_width!(size, W => moves::mov_rm::<W>),
-        Form::Mr => by_width!(size, W => moves::mov_mr::<W>),
-        Form::Mi => by_width!(size, W => moves::mov_mi::<W>),
-    });
-    op.dst = general(i, 0);
-    op.src = general(i, 1);
+    let (dst, src) = (general(i, 0), general(i, 1));
+    let mut op = b.op(moves::nop);
+    op.dst = dst.into();
+    op.src = src.into();
     if matches!(form, Form::Ri | Form::Mi) {
         op.imm = cut_to(i.immediate(1), size);
     }
     b.address(&mut op, i);
-    b.more(op)
+    let from = match form {
+        Form::Rr => b.from(src, NONE),
+        Form::Rm => b.from(op.base, NONE) | flat(&op),
+        Form::Mr => b.from(NONE, src) | flat(&op),
+        Form::Mi => flat(&op),
+        Form::Ri => SLOTS,
+    };
+    op.handler = match form {
+        Form::Rr => by_width_from!(size, from, W, F => moves::mov_rr::<W, F>),
+        Form::Ri => by_width!(size, W => moves::mov_ri::<W>),
+        Form::Rm => by_width_of!(size, from, W, F, [1 4 5] => moves::mov_rm::<W, F>),
+        Form::Mr => by_width_of!(size, from, W, F, [2 4 6] => moves::mov_mr::<W, F>),
+        Form::Mi => by_width_of!(size, from, W, F, [4] => moves::mov_mi::<W, F>),
+    };
+    let mut note = Note::default();
+    match form {
+        Form::Rr => {
+            b.note_copy(size, dst, src);
+            note = Note::PASSES;
+        }
+        Form::Ri => {
+            b.keeps(dst);
+            note = Note::PASSES;
+        }
+        Form::Rm if size >= 4 => b.hands_on(dst),
+        Form::Rm => b.keeps(dst),
+        Form::Mr | Form::Mi => b.keeps(NONE),
+    }
+    b.more_noted(op, note)
 }
 
 /// The handler for a destination width over a source width.
@@ -67,20 +92,56 @@ macro_rules! extension {
     };
 }
 
+/// The same with a `FROM`.
+macro_rules! extension_from {
+    ($to:expr, $from:expr, $first:expr, $handler:ident) => {
+        match ($to, $from, $first) {
+            (2, 1, _) => moves::$handler::<u16, u8, SLOTS> as Handler,
+            (4, 1, false) => moves::$handler::<u32, u8, SLOTS>,
+            (4, 1, true) => moves::$handler::<u32, u8, FIRST>,
+            (_, 1, false) => moves::$handler::<u64, u8, SLOTS>,
+            (_, 1, true) => moves::$handler::<u64, u8, FIRST>,
+            (2, 2, _) => moves::$handler::<u16, u16, SLOTS>,
+            (4, 2, false) => moves::$handler::<u32, u16, SLOTS>,
+            (4, 2, true) => moves::$handler::<u32, u16, FIRST>,
+            (_, 2, false) => moves::$handler::<u64, u16, SLOTS>,
+            (_, 2, true) => moves::$handler::<u64, u16, FIRST>,
+            (4, _, _) => moves::$handler::<u32, u32, SLOTS>,
+            (2, _, _) => moves::$handler::<u16, u32, SLOTS>,
+            (_, _, false) => moves::$handler::<u64, u32, SLOTS>,
+            (_, _, true) => moves::$handler::<u64, u32, FIRST>,
+        }
+    };
+}
+
 /// MOVZX, MOVSX, MOVSXD.
 pub(super) fn extend(b: &mut Builder, i: &Instruction, signed: bool) -> Then {
     let (to, from) = (operand_size(i, 0), operand_size(i, 1));
     let memory = i.op1_kind() == OpKind::Memory;
+    // AH and its kind are above 16, so never what is handed on.
+    let first = b.from(general(i, 1), NONE) == FIRST;
     let mut op = b.op(match (signed, memory) {
-        (false, false) => extension!(to, from, zx_rr),
+        (false, false) => extension_from!(to, from, first, zx_rr),
         (false, true) => extension!(to, from, zx_rm),
-        (true, false) => extension!(to, from, sx_rr),
+        (true, false) => extension_from!(to, from, first, sx_rr),
         (true, true) => extension!(to, from, sx_rm),
     });
-    op.dst = general(i, 0);
-    op.src = general(i, 1);
+    op.dst = general(i, 0).into();
+    op.src = general(i, 1).into();
     b.address(&mut op, i);
-    b.more(op)
+    if to >= 4 {
+        b.hands_on(op.dst);
+    } else {
+        b.keeps(op.dst);
+    }
+    b.more_noted(
+        op,
+        if memory {
+            Note::default()
+        } else {
+            Note::PASSES
+        },
+    )
 }
 
 /// LEA. The segment does not count.
@@ -88,13 +149,25 @@ pub(super) fn lea(b: &mut Builder, i: &Instruction) -> Then {
     let size = operand_size(i, 0);
     let mut plain = *i;
     plain.set_segment_prefix(Register::None);
-    let mut op = b.op(by_width!(size, W => moves::lea::<W>));
-    op.dst = general(i, 0);
+    let mut op = b.op(moves::nop);
+    op.dst = general(i, 0).into();
     b.address(&mut op, &plain);
-    if size == 8 && op.index == ZERO {
-        op.handler = moves::lea_base;
+    let from = b.from(op.base, op.index);
+    op.handler = if size == 8 && op.index == ZERO.into() {
+        if from == FIRST {
+            moves::lea_base::<FIRST>
+        } else {
+            moves::lea_base::<SLOTS>
+        }
+    } else {
+        by_width_from!(size, from, W, F => moves::lea::<W, F>)
+    };
+    if size >= 4 {
+        b.hands_on(op.dst);
+    } else {
+        b.keeps(op.dst);
     }
-    b.more(op)
+    b.more_noted(op, Note::PASSES)
 }
 
 /// PUSH.
@@ -121,7 +194,7 @@ pub(super) fn push(b: &mut Builder, i: &Instruction) -> Then {
         }),
     };
     match i.op0_kind() {
-        OpKind::Register => op.src = general(i, 0),
+        OpKind::Register => op.src = general(i, 0).into(),
         OpKind::Memory => b.address(&mut op, i),
         _ => op.imm = i.immediate(0),
     }
@@ -139,7 +212,7 @@ pub(super) fn pop(b: &mut Builder, i: &Instruction) -> Then {
             } else {
                 stack::pop_r::<u16>
             });
-            op.dst = general(i, 0);
+            op.dst = general(i, 0).into();
             b.more(op)
         }
         _ => b.slow(i, system::pop_memory),
@@ -173,23 +246,23 @@ pub(super) fn bswap(b: &mut Builder, i: &Instruction) -> Then {
         4 => moves::bswap::<u32>,
         _ => moves::bswap::<u64>,
     });
-    op.dst = general(i, 0);
+    op.dst = general(i, 0).into();
     b.more(op)
 }
 
 /// CBW, CWDE, CDQE, CWD, CDQ, CQO.
 pub(super) fn accumulator(b: &mut Builder, i: &Instruction) -> Then {
     let (handler, dst): (Handler, usize) = match i.mnemonic() {
-        Mnemonic::Cbw => (moves::sx_rr::<u16, u8>, RAX),
-        Mnemonic::Cwde => (moves::sx_rr::<u32, u16>, RAX),
-        Mnemonic::Cdqe => (moves::sx_rr::<u64, u32>, RAX),
+        Mnemonic::Cbw => (moves::sx_rr::<u16, u8, SLOTS>, RAX),
+        Mnemonic::Cwde => (moves::sx_rr::<u32, u16, SLOTS>, RAX),
+        Mnemonic::Cdqe => (moves::sx_rr::<u64, u32, SLOTS>, RAX),
         Mnemonic::Cwd => (moves::sign::<u16>, RDX),
         Mnemonic::Cdq => (moves::sign::<u32>, RDX),
         _ => (moves::sign::<u64>, RDX),
     };
     let mut op = b.op(handler);
-    op.dst = dst as u8;
-    op.src = RAX as u8;
+    op.dst = (dst as u8).into();
+    op.src = (RAX as u8).into();
     b.more(op)
 }
 
@@ -202,7 +275,7 @@ pub(super) fn flag(b: &mut Builder, i: &Instruction) -> Then {
         _ => moves::sahf,
     });
     op.imm = u64::from(i.mnemonic() == Mnemonic::Stc);
-    op.dst = HIGH;
+    op.dst = HIGH.into();
     b.more(op)
 }
 
@@ -216,7 +289,7 @@ pub(super) fn jmp(b: &mut Builder, i: &Instruction) -> Then {
         }
         OpKind::Register if operand_size(i, 0) == 8 => {
             let mut op = b.op(branch::jmp_r);
-            op.src = general(i, 0);
+            op.src = general(i, 0).into();
             b.end(op)
         }
         OpKind::Memory if i.is_jmp_near_indirect() => {
@@ -239,7 +312,7 @@ pub(super) fn call(b: &mut Builder, i: &Instruction) -> Then {
         OpKind::Memory if i.is_call_near_indirect() => b.op(branch::call_m),
         _ => return b.not_modelled(),
     };
-    op.src = general(i, 0);
+    op.src = general(i, 0).into();
     b.address(&mut op, i);
     op.imm = i.next_ip();
     b.end(op)
@@ -272,10 +345,11 @@ pub(super) fn counted(b: &mut Builder, i: &Instruction) -> Then {
         Jecxz_rel8_64 | Loop_rel8_64_ECX | Loope_rel8_64_ECX | Loopne_rel8_64_ECX
     );
     op.extra = if narrow { 4 } else { 8 };
-    op.src = match i.mnemonic() {
+    op.src = (match i.mnemonic() {
         Mnemonic::Loope => 1,
         Mnemonic::Loopne => 2,
         _ => 0,
-    };
+    })
+    .into();
     b.end(op)
 }

@@ -114,14 +114,14 @@ fn strings(b: &mut Builder, i: &Instruction, kind: u8) -> Then {
         CMPS => handler!(CMPS),
         _ => handler!(SCAS),
     });
-    op.src = segment_slot(i.segment_prefix());
+    op.src = segment_slot(i.segment_prefix()).into();
     let narrow = (0..i.op_count()).any(|operand| {
         matches!(
             i.op_kind(operand),
             OpKind::MemorySegESI | OpKind::MemoryESEDI
         )
     });
-    op.dst = if narrow { 4 } else { 8 };
+    op.dst = (if narrow { 4 } else { 8 }).into();
     if !i.has_rep_prefix() && !i.has_repne_prefix() {
         return b.more(op);
     }

@@ -3,9 +3,9 @@
 use iced_x86::{Instruction, Mnemonic as M};
 
 use super::Then;
-use super::builder::{Builder, by_condition, by_width, form, general};
+use super::builder::{Builder, by_condition, by_width, by_width_from, form, general};
 use super::{general as moves_and_branches, integer, system, vector};
-use crate::ops::{alu, atomic, bits, muldiv, shift};
+use crate::ops::{alu, atomic, bits, moves, muldiv, shift};
 
 /// Translates one instruction.
 pub(super) fn lower(b: &mut Builder, i: &Instruction) -> Then {
@@ -121,8 +121,8 @@ fn by_condition_code(b: &mut Builder, i: &Instruction) -> Then {
     }
     if i.op_count() == 1 {
         let handlers = (
-            by_condition!(cc, CC => crate::ops::moves::set_r::<CC>),
-            by_condition!(cc, CC => crate::ops::moves::set_m::<CC>),
+            by_condition!(cc, CC => moves::set_r::<CC>),
+            by_condition!(cc, CC => moves::set_m::<CC>),
         );
         return integer::destination(b, i, handlers.0, handlers.1);
     }
@@ -130,20 +130,21 @@ fn by_condition_code(b: &mut Builder, i: &Instruction) -> Then {
         let size = integer::operand_size(i, 0);
         let mut op = b.op(if i.op1_kind() == iced_x86::OpKind::Memory {
             by_condition!(cc, CC => match size {
-                2 => crate::ops::moves::cmov_rm::<u16, CC>,
-                4 => crate::ops::moves::cmov_rm::<u32, CC>,
-                _ => crate::ops::moves::cmov_rm::<u64, CC>,
+                2 => moves::cmov_rm::<u16, CC>,
+                4 => moves::cmov_rm::<u32, CC>,
+                _ => moves::cmov_rm::<u64, CC>,
             })
         } else {
-            by_condition!(cc, CC => match size {
-                2 => crate::ops::moves::cmov_rr::<u16, CC>,
-                4 => crate::ops::moves::cmov_rr::<u32, CC>,
-                _ => crate::ops::moves::cmov_rr::<u64, CC>,
-            })
+            let from = b.from(general(i, 0), general(i, 1));
+            by_condition!(cc, CC => by_width_from!(size, from, W, F => moves::cmov_rr::<W, CC, F>))
         });
-        op.dst = general(i, 0);
-        op.src = general(i, 1);
+        op.dst = general(i, 0).into();
+        op.src = general(i, 1).into();
+        op.base = op.dst;
         b.address(&mut op, i);
+        if size >= 4 && i.op1_kind() != iced_x86::OpKind::Memory {
+            b.hands_on(op.dst);
+        }
         return b.more(op);
     }
     vector::lower(b, i)

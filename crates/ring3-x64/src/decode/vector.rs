@@ -3,7 +3,7 @@
 use iced_x86::{Code, Instruction, OpKind};
 
 use super::Then;
-use super::builder::{Builder, general, xmm_number};
+use super::builder::{Builder, NONE, Note, general, xmm_number};
 use super::system::sse_exception;
 use crate::op::Handler;
 use crate::ops::sse;
@@ -21,23 +21,73 @@ pub(super) fn lower(b: &mut Builder, i: &Instruction) -> Then {
     }
     if let Some(handler) = short_cut(i) {
         let mut op = b.op(handler);
-        op.dst = if i.op0_register().is_gpr() {
+        op.dst = (if i.op0_register().is_gpr() {
             general(i, 0)
         } else {
             xmm_number(i.op0_register())
-        };
-        op.src = if i.op1_register().is_gpr() {
+        })
+        .into();
+        op.src = (if i.op1_register().is_gpr() {
             general(i, 1)
         } else {
             xmm_number(i.op1_register())
-        };
+        })
+        .into();
         b.address(&mut op, i);
+        if i.op0_kind() == OpKind::Memory || i.op1_kind() == OpKind::Memory {
+            b.keeps(NONE);
+            return b.more(op);
+        }
+        if i.op0_register().is_xmm() && i.op1_register().is_xmm() {
+            if i.op0_register() != i.op1_register() {
+                b.note_vector_copy(op.dst, op.src);
+            }
+            b.keeps(NONE);
+            return b.more_noted(op, Note::PASSES);
+        }
         return b.more(op);
+    }
+    if let Some(then) = packed(b, i) {
+        return then;
     }
     match plain(i, &vector) {
         Some(handler) => b.vector(i, handler, vector),
         None => b.vector_general(i, vector),
     }
+}
+
+/// An instruction with a handler of its own. A move between registers before it may become part of it.
+#[cfg(target_arch = "x86_64")]
+fn packed(b: &mut Builder, i: &Instruction) -> Option<Then> {
+    let dst = xmm_number(i.op0_register());
+    if let Some(handler) = crate::ops::packed::by_constant(i.code()) {
+        let mut op = b.op(handler);
+        op.dst = dst.into();
+        op.base = b.take_vector_copy(dst).unwrap_or(dst).into();
+        op.extra = i.immediate(1) as u8;
+        b.keeps(NONE);
+        return Some(b.more_noted(op, Note::PASSES));
+    }
+    let (rr, rm) = crate::ops::packed::two(i.code())?;
+    let memory = i.op1_kind() == OpKind::Memory;
+    let mut op = b.op(if memory { rm } else { rr });
+    op.dst = dst.into();
+    b.keeps(NONE);
+    if memory {
+        b.address(&mut op, i);
+        return Some(b.more(op));
+    }
+    op.base = b.take_vector_copy(dst).unwrap_or(dst).into();
+    op.src = xmm_number(i.op1_register()).into();
+    if op.src == op.dst {
+        op.src = op.base;
+    }
+    Some(b.more_noted(op, Note::PASSES))
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn packed(_: &mut Builder, _: &Instruction) -> Option<Then> {
+    None
 }
 
 /// The handler for an operation on whole registers without side effects.

@@ -1,14 +1,20 @@
 //! Addition, subtraction, logic: everything with two operands that sets all status flags from the result.
 
 use crate::flags::{Flags, add_carries, sub_carries};
-use crate::op::{Next, Op};
-use crate::vm::{Vm, load, store};
-use crate::width::Width;
+use crate::op::{FIRST, Next, Op, SECOND};
+use crate::vm::{Vm, with_load, with_store};
+use crate::width::{Width, operand, put};
 
 /// What an instruction computes from two operands.
 pub(crate) trait Alu {
     /// Whether the first operand gets the result (all but CMP and TEST).
     const WRITES: bool = true;
+
+    /// Whether the carry flag is an operand.
+    const READS: bool = false;
+
+    /// Whether the result is 0 if the operands are the same register.
+    const CLEARS: bool = false;
 
     /// The result, of which the low bits count, and the flags.
     fn compute<W: Width>(a: u64, b: u64, flags: Flags) -> (W, Flags);
@@ -71,6 +77,8 @@ impl Alu for Add {
 }
 
 impl Alu for Adc {
+    const READS: bool = true;
+
     #[inline(always)]
     fn compute<W: Width>(a: u64, b: u64, flags: Flags) -> (W, Flags) {
         sum(a, b, a.wrapping_add(b).wrapping_add(u64::from(flags.cf())))
@@ -78,6 +86,8 @@ impl Alu for Adc {
 }
 
 impl Alu for Sub {
+    const CLEARS: bool = true;
+
     #[inline(always)]
     fn compute<W: Width>(a: u64, b: u64, _: Flags) -> (W, Flags) {
         difference(a, b, a.wrapping_sub(b))
@@ -85,6 +95,8 @@ impl Alu for Sub {
 }
 
 impl Alu for Sbb {
+    const READS: bool = true;
+
     #[inline(always)]
     fn compute<W: Width>(a: u64, b: u64, flags: Flags) -> (W, Flags) {
         difference(a, b, a.wrapping_sub(b).wrapping_sub(u64::from(flags.cf())))
@@ -115,6 +127,8 @@ impl Alu for Or {
 }
 
 impl Alu for Xor {
+    const CLEARS: bool = true;
+
     #[inline(always)]
     fn compute<W: Width>(a: u64, b: u64, _: Flags) -> (W, Flags) {
         logic(a ^ b)
@@ -130,63 +144,93 @@ impl Alu for Test {
     }
 }
 
-/// Register and register.
-pub(crate) fn rr<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let (a, b) = (W::get(&vm.regs, op.dst).zx(), W::get(&vm.regs, op.src).zx());
+/// The end of an operation on a register.
+#[inline(always)]
+fn finish<A: Alu, W: Width, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    a: u64,
+    b: u64,
+    mut held: u64,
+) -> Next {
     let (result, flags) = A::compute::<W>(a, b, vm.flags);
     if A::WRITES {
-        W::set(&mut vm.regs, op.dst, result);
+        held = put(&mut vm.regs, op.dst, result, held);
     }
-    vm.flags = flags;
-    op.next()
+    if FLAGS {
+        vm.flags = flags;
+    }
+    op.then(vm, held)
 }
 
-/// Register and immediate (already cut to the width).
-pub(crate) fn ri<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let a = W::get(&vm.regs, op.dst).zx();
-    let (result, flags) = A::compute::<W>(a, op.imm, vm.flags);
-    if A::WRITES {
-        W::set(&mut vm.regs, op.dst, result);
+/// Registers: `dst` gets what comes of `base` and `src`. Without `FLAGS` the flags stay as they are, for an op
+/// whose flags nobody sees.
+pub(crate) fn rr<A: Alu, W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let a = operand::<W, FROM, FIRST>(&vm.regs, op.base, held).zx();
+    let b = operand::<W, FROM, SECOND>(&vm.regs, op.src, held).zx();
+    finish::<A, W, FLAGS>(vm, op, a, b, held)
+}
+
+/// Register `base` and an immediate (already cut to the width).
+pub(crate) fn ri<A: Alu, W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let a = operand::<W, FROM, FIRST>(&vm.regs, op.base, held).zx();
+    finish::<A, W, FLAGS>(vm, op, a, op.imm, held)
+}
+
+/// XOR and SUB of a register with itself.
+pub(crate) fn zero<W: Width, const FLAGS: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    W::set(&mut vm.regs, op.dst, W::of(0));
+    if FLAGS {
+        vm.flags = Flags::logic(0);
     }
-    vm.flags = flags;
-    op.next()
+    op.then(vm, held)
 }
 
 /// Register and memory.
-pub(crate) fn rm<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op)).zx();
-    let (result, flags) = A::compute::<W>(W::get(&vm.regs, op.dst).zx(), b, vm.flags);
-    if A::WRITES {
-        W::set(&mut vm.regs, op.dst, result);
-    }
-    vm.flags = flags;
-    op.next()
+pub(crate) fn rm<A: Alu, W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let va = vm.address_from::<FROM, 0>(op, held);
+    with_load::<W, false>(vm, op, va, held, |vm, op, b, held| {
+        let a = operand::<W, FROM, FIRST>(&vm.regs, op.dst, held).zx();
+        finish::<A, W, FLAGS>(vm, op, a, b.zx(), held)
+    })
 }
 
 /// Memory and a value.
 #[inline(always)]
-fn mem<A: Alu, W: Width>(vm: &mut Vm, op: &Op, b: u64) -> Next {
-    let va = vm.address(op);
-    let a = load!(vm, op, W, va).zx();
-    let (result, flags) = A::compute::<W>(a, b, vm.flags);
-    if A::WRITES {
-        store!(vm, op, W, va, result);
+fn mem<A: Alu, W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, b: u64, held: u64) -> Next {
+    let va = vm.address_from::<FROM, 0>(op, held);
+    with_load::<W, false>(vm, op, va, held, move |vm, op, a, held| {
+        let (result, flags) = A::compute::<W>(a.zx(), b, vm.flags);
+        if A::WRITES {
+            let va = vm.address_from::<FROM, 0>(op, held);
+            return with_store::<W, false>(vm, op, va, result, held, move |vm| vm.flags = flags);
+        }
         vm.flags = flags;
-        return vm.stored(op);
-    }
-    vm.flags = flags;
-    op.next()
+        op.then(vm, held)
+    })
 }
 
 /// Memory and register.
-pub(crate) fn mr<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let b = W::get(&vm.regs, op.src).zx();
-    mem::<A, W>(vm, op, b)
+pub(crate) fn mr<A: Alu, W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let b = operand::<W, FROM, SECOND>(&vm.regs, op.src, held).zx();
+    mem::<A, W, FROM>(vm, op, b, held)
 }
 
 /// Memory and immediate.
-pub(crate) fn mi<A: Alu, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    mem::<A, W>(vm, op, op.imm)
+pub(crate) fn mi<A: Alu, W: Width, const FROM: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    mem::<A, W, FROM>(vm, op, op.imm, held)
 }
 
 /// What an instruction computes from one operand.
@@ -236,20 +280,27 @@ impl Unary for Not {
     }
 }
 
-/// One register.
-pub(crate) fn unary_r<U: Unary, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let (result, flags) = U::compute::<W>(W::get(&vm.regs, op.dst).zx(), vm.flags);
-    W::set(&mut vm.regs, op.dst, result);
-    vm.flags = flags;
-    op.next()
+/// One register: `dst` gets what comes of `base`.
+pub(crate) fn unary_r<U: Unary, W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let a = operand::<W, FROM, FIRST>(&vm.regs, op.base, held).zx();
+    let (result, flags) = U::compute::<W>(a, vm.flags);
+    let held = put(&mut vm.regs, op.dst, result, held);
+    if FLAGS {
+        vm.flags = flags;
+    }
+    op.then(vm, held)
 }
 
 /// One memory operand.
-pub(crate) fn unary_m<U: Unary, W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn unary_m<U: Unary, W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
-    let a = load!(vm, op, W, va).zx();
-    let (result, flags) = U::compute::<W>(a, vm.flags);
-    store!(vm, op, W, va, result);
-    vm.flags = flags;
-    vm.stored(op)
+    with_load::<W, false>(vm, op, va, held, |vm, op, a, held| {
+        let (result, flags) = U::compute::<W>(a.zx(), vm.flags);
+        let va = vm.address(op);
+        with_store::<W, false>(vm, op, va, result, held, move |vm| vm.flags = flags)
+    })
 }

@@ -12,7 +12,7 @@ use crate::vm::{Trap, Vm, load, store};
 use crate::width::Width;
 
 /// XADD register, register.
-pub(crate) fn xadd_rr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn xadd_rr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let (a, b) = (W::get(&vm.regs, op.dst), W::get(&vm.regs, op.src));
     let (sum, flags) = Add::compute::<W>(a.zx(), b.zx(), vm.flags);
     W::set(&mut vm.regs, op.src, a);
@@ -22,7 +22,7 @@ pub(crate) fn xadd_rr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// XADD memory, register.
-pub(crate) fn xadd_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn xadd_mr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let va = vm.address(op);
     let a = load!(vm, op, W, va);
     let (sum, flags) = Add::compute::<W>(a.zx(), W::get(&vm.regs, op.src).zx(), vm.flags);
@@ -33,25 +33,25 @@ pub(crate) fn xadd_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// CMPXCHG register, register.
-pub(crate) fn cmpxchg_rr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn cmpxchg_rr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let old = W::get(&vm.regs, op.dst);
-    let expected = W::get(&vm.regs, RAX as u8);
+    let expected = W::get(&vm.regs, (RAX as u8).into());
     let (_, flags) = Cmp::compute::<W>(expected.zx(), old.zx(), vm.flags);
     vm.flags = flags;
     if flags.zf() {
         let new = W::get(&vm.regs, op.src);
         W::set(&mut vm.regs, op.dst, new);
     } else {
-        W::set(&mut vm.regs, RAX as u8, old);
+        W::set(&mut vm.regs, (RAX as u8).into(), old);
     }
     op.next()
 }
 
 /// CMPXCHG memory, register: writes memory in any case (Intel SDM volume 2, CMPXCHG).
-pub(crate) fn cmpxchg_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn cmpxchg_mr<W: Width>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let va = vm.address(op);
     let old = load!(vm, op, W, va);
-    let expected = W::get(&vm.regs, RAX as u8);
+    let expected = W::get(&vm.regs, (RAX as u8).into());
     let (_, flags) = Cmp::compute::<W>(expected.zx(), old.zx(), vm.flags);
     let new = if flags.zf() {
         W::get(&vm.regs, op.src)
@@ -61,7 +61,7 @@ pub(crate) fn cmpxchg_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
     store!(vm, op, W, va, new);
     vm.flags = flags;
     if !flags.zf() {
-        W::set(&mut vm.regs, RAX as u8, old);
+        W::set(&mut vm.regs, (RAX as u8).into(), old);
     }
     vm.stored(op)
 }

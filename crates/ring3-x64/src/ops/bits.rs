@@ -28,29 +28,29 @@ const fn changed(value: u64, bit: u64, change: u8) -> u64 {
 }
 
 /// Register, with the bit number from an immediate.
-pub(crate) fn ri<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op) -> Next {
-    register::<W, CHANGE>(vm, op, op.imm)
+pub(crate) fn ri<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    register::<W, CHANGE>(vm, op, op.imm, held)
 }
 
 /// Register, with the bit number from a register.
-pub(crate) fn rr<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn rr<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let number = W::get(&vm.regs, op.src).zx();
-    register::<W, CHANGE>(vm, op, number)
+    register::<W, CHANGE>(vm, op, number, held)
 }
 
 #[inline(always)]
-fn register<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, number: u64) -> Next {
+fn register<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, number: u64, held: u64) -> Next {
     let value = W::get(&vm.regs, op.dst).zx();
     let bit = 1 << (number % u64::from(W::BITS));
     vm.flags.set_cf(value & bit != 0);
     if CHANGE != KEEP {
         W::set(&mut vm.regs, op.dst, W::of(changed(value, bit, CHANGE)));
     }
-    op.next()
+    op.then(vm, held)
 }
 
 #[inline(always)]
-fn memory<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, va: u64, number: u64) -> Next {
+fn memory<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, va: u64, number: u64, _: u64) -> Next {
     let value = load!(vm, op, W, va).zx();
     let bit = 1 << (number % u64::from(W::BITS));
     if CHANGE != KEEP {
@@ -61,19 +61,19 @@ fn memory<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, va: u64, number: u64
 }
 
 /// Memory, with the bit number from an immediate: within the operand.
-pub(crate) fn mi<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mi<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
-    memory::<W, CHANGE>(vm, op, va, op.imm)
+    memory::<W, CHANGE>(vm, op, va, op.imm, held)
 }
 
 /// Memory, with the signed bit number from a register: it reaches beyond the operand, up and down.
-pub(crate) fn mr<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mr<W: Width, const CHANGE: u8>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let number = W::get(&vm.regs, op.src).sx();
     let units = (number as i64) >> W::BITS.trailing_zeros();
     let va = vm
         .address(op)
         .wrapping_add((units as u64).wrapping_mul(W::SIZE as u64));
-    memory::<W, CHANGE>(vm, op, va, number)
+    memory::<W, CHANGE>(vm, op, va, number, held)
 }
 
 /// BSF, BSR, TZCNT, LZCNT, POPCNT.

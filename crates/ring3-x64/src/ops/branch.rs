@@ -2,18 +2,16 @@
 
 use crate::cpu::{RCX, RSP};
 use crate::op::{Next, Op};
-use crate::vm::{GP, Vm, load, reachable};
-use crate::width::{Width, slot};
-
-const RSP_SLOT: u8 = RSP as u8;
+use crate::vm::{GP, Vm, reachable, with_load};
+use crate::width::slot;
 
 /// JMP to a known address; also what follows the last instruction of a block that was cut.
-pub(crate) fn jmp(vm: &mut Vm, _: &Op) -> Next {
+pub(crate) fn jmp(vm: &mut Vm, _: &Op, _: u64) -> Next {
     vm.follow::<0>()
 }
 
 /// Jcc.
-pub(crate) fn jcc<const CC: u8>(vm: &mut Vm, _: &Op) -> Next {
+pub(crate) fn jcc<const CC: u8>(vm: &mut Vm, _: &Op, _: u64) -> Next {
     if vm.flags.holds::<CC>() {
         vm.follow::<1>()
     } else {
@@ -22,95 +20,106 @@ pub(crate) fn jcc<const CC: u8>(vm: &mut Vm, _: &Op) -> Next {
 }
 
 /// JMP register.
-pub(crate) fn jmp_r(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn jmp_r(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let target = slot(&vm.regs, op.src);
     if !reachable(target) {
-        return vm.trap(op, GP);
+        return unreachable_target(vm, op);
     }
     vm.jump(target)
 }
 
 /// JMP memory.
-pub(crate) fn jmp_m(vm: &mut Vm, op: &Op) -> Next {
-    let target = load!(vm, op, u64, vm.address(op));
-    if !reachable(target) {
-        return vm.trap(op, GP);
-    }
-    vm.jump(target)
+pub(crate) fn jmp_m(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<u64, false>(vm, op, va, held, |vm, op, target, _| {
+        if !reachable(target) {
+            return unreachable_target(vm, op);
+        }
+        vm.jump(target)
+    })
 }
 
-/// Pushes the return address, in `imm`. Gives whether that worked.
+/// Pushes the return address, in `imm`, if that needs nothing but the TLB.
 #[inline(always)]
-fn push_return(vm: &mut Vm, op: &Op) -> Result<(), Next> {
+fn push_return(vm: &mut Vm, op: &Op) -> bool {
+    let rsp = vm.regs[RSP].wrapping_sub(8);
+    let done = vm.mem.try_store::<u64>(rsp, op.imm, vm.privilege);
+    if done {
+        vm.regs[RSP] = rsp;
+    }
+    done
+}
+
+/// The whole of a call.
+#[cold]
+#[inline(never)]
+fn call_slowly(vm: &mut Vm, op: &Op, target: u64) -> Next {
     let rsp = vm.regs[RSP].wrapping_sub(8);
     if let Err(fault) = vm.mem.store::<u64>(rsp, op.imm, vm.privilege) {
-        return Err(vm.stack_fault(op, fault));
+        return vm.stack_fault(op, fault);
     }
-    u64::set(&mut vm.regs, RSP_SLOT, rsp);
-    Ok(())
+    vm.regs[RSP] = rsp;
+    // By way of the run loop, because code may have been written.
+    vm.lookup(target)
 }
 
-/// Jumps to a computed target after something was stored.
-#[inline(always)]
-fn jump_after_store(vm: &mut Vm, target: u64) -> Next {
-    if vm.mem.code_written() {
-        return vm.lookup(target);
-    }
-    vm.jump(target)
+#[cold]
+#[inline(never)]
+fn unreachable_target(vm: &mut Vm, op: &Op) -> Next {
+    vm.trap(op, GP)
 }
 
 /// CALL of a known address.
-pub(crate) fn call(vm: &mut Vm, op: &Op) -> Next {
-    if let Err(stop) = push_return(vm, op) {
-        return stop;
-    }
-    if vm.mem.code_written() {
+pub(crate) fn call(vm: &mut Vm, op: &Op, _: u64) -> Next {
+    if !push_return(vm, op) {
         let target = vm.block().links[0].target;
-        return vm.lookup(target);
+        return call_slowly(vm, op, target);
     }
     vm.follow::<0>()
 }
 
 /// CALL register.
-pub(crate) fn call_r(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn call_r(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let target = slot(&vm.regs, op.src);
     if !reachable(target) {
-        return vm.trap(op, GP);
+        return unreachable_target(vm, op);
     }
-    if let Err(stop) = push_return(vm, op) {
-        return stop;
-    }
-    jump_after_store(vm, target)
+    call_target(vm, op, target)
 }
 
-/// CALL memory.
-pub(crate) fn call_m(vm: &mut Vm, op: &Op) -> Next {
-    let target = load!(vm, op, u64, vm.address(op));
-    if !reachable(target) {
-        return vm.trap(op, GP);
+#[inline(always)]
+fn call_target(vm: &mut Vm, op: &Op, target: u64) -> Next {
+    if !push_return(vm, op) {
+        return call_slowly(vm, op, target);
     }
-    if let Err(stop) = push_return(vm, op) {
-        return stop;
-    }
-    jump_after_store(vm, target)
-}
-
-/// RET; `imm` is what RSP grows by, at least 8.
-pub(crate) fn ret(vm: &mut Vm, op: &Op) -> Next {
-    let rsp = vm.regs[RSP];
-    let target = match vm.mem.load::<u64>(rsp, vm.privilege) {
-        Ok(target) => target,
-        Err(fault) => return vm.stack_fault(op, fault),
-    };
-    if !reachable(target) {
-        return vm.trap(op, GP);
-    }
-    vm.regs[RSP] = rsp.wrapping_add(op.imm);
     vm.jump(target)
 }
 
+/// CALL memory.
+pub(crate) fn call_m(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<u64, false>(vm, op, va, held, |vm, op, target, _| {
+        if !reachable(target) {
+            return unreachable_target(vm, op);
+        }
+        call_target(vm, op, target)
+    })
+}
+
+/// RET; `imm` is what RSP grows by, at least 8.
+pub(crate) fn ret(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let rsp = vm.regs[RSP];
+    with_load::<u64, true>(vm, op, rsp, held, |vm, op, target, _| {
+        if !reachable(target) {
+            return unreachable_target(vm, op);
+        }
+        vm.regs[RSP] = vm.regs[RSP].wrapping_add(op.imm);
+        vm.jump(target)
+    })
+}
+
 /// JRCXZ (`extra` 8) and JECXZ (`extra` 4).
-pub(crate) fn jcxz(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn jcxz(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let count = if op.extra == 4 {
         u64::from(vm.regs[RCX] as u32)
     } else {
@@ -124,7 +133,7 @@ pub(crate) fn jcxz(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// LOOP (`src` 0), LOOPE (1), LOOPNE (2); `extra` as for [`jcxz`].
-pub(crate) fn loop_(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn loop_(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let count = vm.regs[RCX].wrapping_sub(1);
     let count = if op.extra == 4 {
         u64::from(count as u32)
@@ -132,7 +141,7 @@ pub(crate) fn loop_(vm: &mut Vm, op: &Op) -> Next {
         count
     };
     vm.regs[RCX] = count;
-    let more = match op.src {
+    let more = match u8::from(op.src) {
         0 => true,
         1 => vm.flags.zf(),
         _ => !vm.flags.zf(),

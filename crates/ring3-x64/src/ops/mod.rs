@@ -7,6 +7,8 @@ pub(crate) mod branch;
 pub(crate) mod fused;
 pub(crate) mod moves;
 pub(crate) mod muldiv;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod packed;
 pub(crate) mod ports;
 pub(crate) mod processor;
 pub(crate) mod recording;
@@ -16,4 +18,5 @@ pub(crate) mod sse;
 pub(crate) mod stack;
 pub(crate) mod string;
 pub(crate) mod system;
+pub(crate) mod wide;
 pub(crate) mod x87;

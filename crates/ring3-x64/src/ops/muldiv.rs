@@ -1,65 +1,75 @@
 //! Multiplication and division.
 
-use crate::cpu::{RAX, RDX};
 use crate::exit::vector_number;
 use crate::flags::Flags;
-use crate::op::{Next, Op};
-use crate::vm::{Trap, Vm, load};
-use crate::width::{HIGH, Width};
+use crate::op::{FIRST, Next, Op, SECOND};
+use crate::vm::{Trap, Vm, with_load};
+use crate::width::{Slot, Width, operand, put};
 
-const LOW: u8 = RAX as u8;
+const LOW: Slot = Slot::S0;
 
 /// The upper half of a product or dividend: AH, DX, EDX or RDX.
-const fn upper<W: Width>() -> u8 {
-    if W::BITS == 8 { HIGH } else { RDX as u8 }
+const fn upper<W: Width>() -> Slot {
+    if W::BITS == 8 { Slot::S16 } else { Slot::S2 }
 }
 
 /// IMUL with two or three operands: the product and the flags.
 #[inline(always)]
-fn signed_product<W: Width>(vm: &mut Vm, a: W, b: u64) -> W {
+fn signed_product<W: Width, const FLAGS: bool>(vm: &mut Vm, a: W, b: u64) -> W {
     let wide = i128::from(a.sx() as i64) * i128::from(W::of(b).sx() as i64);
     let result = W::of(wide as u64);
     let overflow = wide != i128::from(result.sx() as i64);
-    vm.flags = Flags::with(result.sx(), overflow, overflow);
+    if FLAGS {
+        vm.flags = Flags::with(result.sx(), overflow, overflow);
+    }
     result
 }
 
-/// IMUL register, register.
-pub(crate) fn imul_rr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let (a, b) = (W::get(&vm.regs, op.dst), W::get(&vm.regs, op.src).zx());
-    let result = signed_product(vm, a, b);
-    W::set(&mut vm.regs, op.dst, result);
-    op.next()
+/// IMUL: `dst` gets the product of `base` and `src`.
+pub(crate) fn imul_rr<W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let a = operand::<W, FROM, FIRST>(&vm.regs, op.base, held);
+    let b = operand::<W, FROM, SECOND>(&vm.regs, op.src, held).zx();
+    let result = signed_product::<W, FLAGS>(vm, a, b);
+    let held = put(&mut vm.regs, op.dst, result, held);
+    op.then(vm, held)
 }
 
 /// IMUL register, memory.
-pub(crate) fn imul_rm<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op)).zx();
-    let a = W::get(&vm.regs, op.dst);
-    let result = signed_product(vm, a, b);
-    W::set(&mut vm.regs, op.dst, result);
-    op.next()
+pub(crate) fn imul_rm<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, held, |vm, op, b, held| {
+        let a = W::get(&vm.regs, op.dst);
+        let result = signed_product::<W, true>(vm, a, b.zx());
+        W::set(&mut vm.regs, op.dst, result);
+        op.then(vm, held)
+    })
 }
 
 /// IMUL register, register, immediate.
-pub(crate) fn imul_rri<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn imul_rri<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let a = W::get(&vm.regs, op.src);
-    let result = signed_product(vm, a, op.imm);
+    let result = signed_product::<W, true>(vm, a, op.imm);
     W::set(&mut vm.regs, op.dst, result);
-    op.next()
+    op.then(vm, held)
 }
 
 /// IMUL register, memory, immediate.
-pub(crate) fn imul_rmi<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let a = load!(vm, op, W, vm.address(op));
-    let result = signed_product(vm, a, op.imm);
-    W::set(&mut vm.regs, op.dst, result);
-    op.next()
+pub(crate) fn imul_rmi<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, held, |vm, op, a, held| {
+        let result = signed_product::<W, true>(vm, a, op.imm);
+        W::set(&mut vm.regs, op.dst, result);
+        op.then(vm, held)
+    })
 }
 
 /// MUL and IMUL of the accumulator.
 #[inline(always)]
-fn multiply<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, b: W) -> Next {
+fn multiply<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, b: W, held: u64) -> Next {
     let a = W::get(&vm.regs, LOW);
     let (wide, overflow);
     if SIGNED {
@@ -74,24 +84,24 @@ fn multiply<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, b: W) -> Next {
     W::set(&mut vm.regs, LOW, low);
     W::set(&mut vm.regs, upper::<W>(), W::of((wide >> W::BITS) as u64));
     vm.flags = Flags::with(low.sx(), overflow, overflow);
-    op.next()
+    op.then(vm, held)
 }
 
 /// MUL, IMUL register.
-pub(crate) fn mul_r<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mul_r<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let b = W::get(&vm.regs, op.src);
-    multiply::<W, SIGNED>(vm, op, b)
+    multiply::<W, SIGNED>(vm, op, b, held)
 }
 
 /// MUL, IMUL memory.
-pub(crate) fn mul_m<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
-    let b = load!(vm, op, W, vm.address(op));
-    multiply::<W, SIGNED>(vm, op, b)
+pub(crate) fn mul_m<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, held, multiply::<W, SIGNED>)
 }
 
 /// DIV and IDIV. The flags, which are undefined afterwards, stay as they are.
 #[inline(always)]
-fn divide<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, divisor: W) -> Next {
+fn divide<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, divisor: W, held: u64) -> Next {
     let high = W::get(&vm.regs, upper::<W>());
     let low = W::get(&vm.regs, LOW);
     let parts = if SIGNED {
@@ -103,7 +113,7 @@ fn divide<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, divisor: W) -> Nex
         Some((quotient, remainder)) => {
             W::set(&mut vm.regs, LOW, quotient);
             W::set(&mut vm.regs, upper::<W>(), remainder);
-            op.next()
+            op.then(vm, held)
         }
         None => vm.trap(op, Trap::Exception(vector_number::DIVIDE, 0)),
     }
@@ -157,13 +167,13 @@ fn signed_quotient<W: Width>(high: W, low: W, divisor: W) -> Option<(W, W)> {
 }
 
 /// DIV, IDIV register.
-pub(crate) fn div_r<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn div_r<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let divisor = W::get(&vm.regs, op.src);
-    divide::<W, SIGNED>(vm, op, divisor)
+    divide::<W, SIGNED>(vm, op, divisor, held)
 }
 
 /// DIV, IDIV memory.
-pub(crate) fn div_m<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
-    let divisor = load!(vm, op, W, vm.address(op));
-    divide::<W, SIGNED>(vm, op, divisor)
+pub(crate) fn div_m<W: Width, const SIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, held, divide::<W, SIGNED>)
 }

@@ -3,9 +3,9 @@
 
 use crate::cpu::RCX;
 use crate::flags::Flags;
-use crate::op::{Next, Op};
-use crate::vm::{Vm, load, store};
-use crate::width::Width;
+use crate::op::{FIRST, Next, Op};
+use crate::vm::{Vm, with_load, with_store};
+use crate::width::{Width, operand, put};
 
 /// What an instruction computes; `count` is masked and not 0.
 pub(crate) trait Shift {
@@ -126,52 +126,66 @@ fn mask<W: Width>(count: u64) -> u32 {
 }
 
 #[inline(always)]
-fn register<S: Shift, W: Width>(vm: &mut Vm, op: &Op, count: u32) -> Next {
-    let a = W::get(&vm.regs, op.dst);
-    let result = if count == 0 {
-        a
-    } else {
-        S::compute(a, count, &mut vm.flags)
-    };
-    W::set(&mut vm.regs, op.dst, result);
-    op.next()
-}
-
-#[inline(always)]
-fn memory<S: Shift, W: Width>(vm: &mut Vm, op: &Op, count: u32) -> Next {
-    let va = vm.address(op);
-    let a = load!(vm, op, W, va);
+fn register<S: Shift, W: Width, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    a: W,
+    count: u32,
+    held: u64,
+) -> Next {
     let mut flags = vm.flags;
     let result = if count == 0 {
         a
     } else {
         S::compute(a, count, &mut flags)
     };
-    store!(vm, op, W, va, result);
-    vm.flags = flags;
-    vm.stored(op)
+    let held = put(&mut vm.regs, op.dst, result, held);
+    if FLAGS {
+        vm.flags = flags;
+    }
+    op.then(vm, held)
 }
 
-/// Register by a constant.
-pub(crate) fn ri<S: Shift, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    register::<S, W>(vm, op, mask::<W>(op.imm))
+#[inline(always)]
+fn memory<S: Shift, W: Width>(vm: &mut Vm, op: &Op, count: u32, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, held, move |vm, op, a, held| {
+        let mut flags = vm.flags;
+        let result = if count == 0 {
+            a
+        } else {
+            S::compute(a, count, &mut flags)
+        };
+        let va = vm.address(op);
+        with_store::<W, false>(vm, op, va, result, held, move |vm| vm.flags = flags)
+    })
+}
+
+/// Register `base` by a constant, into `dst`.
+pub(crate) fn ri<S: Shift, W: Width, const FROM: u8, const FLAGS: bool>(
+    vm: &mut Vm,
+    op: &Op,
+    held: u64,
+) -> Next {
+    let a = operand::<W, FROM, FIRST>(&vm.regs, op.base, held);
+    register::<S, W, FLAGS>(vm, op, a, mask::<W>(op.imm), held)
 }
 
 /// Register by CL.
-pub(crate) fn rc<S: Shift, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let count = mask::<W>(vm.regs[RCX]);
-    register::<S, W>(vm, op, count)
+pub(crate) fn rc<S: Shift, W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let (a, count) = (W::get(&vm.regs, op.dst), mask::<W>(vm.regs[RCX]));
+    register::<S, W, true>(vm, op, a, count, held)
 }
 
 /// Memory by a constant.
-pub(crate) fn mi<S: Shift, W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    memory::<S, W>(vm, op, mask::<W>(op.imm))
+pub(crate) fn mi<S: Shift, W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    memory::<S, W>(vm, op, mask::<W>(op.imm), held)
 }
 
 /// Memory by CL.
-pub(crate) fn mc<S: Shift, W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mc<S: Shift, W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let count = mask::<W>(vm.regs[RCX]);
-    memory::<S, W>(vm, op, count)
+    memory::<S, W>(vm, op, count, held)
 }
 
 /// SHLD (`left`) and SHRD. A count above 16 of a 16-bit operand, which is undefined, goes on with the destination's

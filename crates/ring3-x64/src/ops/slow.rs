@@ -25,7 +25,7 @@ pub(crate) enum Flow {
 pub(crate) type Slow = fn(&mut Vm, &Op, &Instruction) -> Result<Flow, Trap>;
 
 /// Executes the instruction with number `imm` in the block's table.
-pub(crate) fn run(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn run(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let Some(slow) = vm.block().slow.get(op.imm as usize) else {
         return vm.leave_behind(op);
     };
@@ -81,10 +81,10 @@ pub(crate) fn store_sized(vm: &mut Vm, va: u64, size: usize, value: u64) -> Resu
 pub(crate) fn read_register(vm: &Vm, register: Register) -> u64 {
     let number = register_number(register).unwrap_or(crate::width::ZERO);
     match register.size() {
-        1 => u8::get(&vm.regs, number).zx(),
-        2 => u16::get(&vm.regs, number).zx(),
-        4 => u32::get(&vm.regs, number).zx(),
-        _ => u64::get(&vm.regs, number),
+        1 => u8::get(&vm.regs, number.into()).zx(),
+        2 => u16::get(&vm.regs, number.into()).zx(),
+        4 => u32::get(&vm.regs, number.into()).zx(),
+        _ => u64::get(&vm.regs, number.into()),
     }
 }
 
@@ -94,10 +94,10 @@ pub(crate) fn write_register(vm: &mut Vm, register: Register, value: u64) {
         return;
     };
     match register.size() {
-        1 => u8::set(&mut vm.regs, number, value as u8),
-        2 => u16::set(&mut vm.regs, number, value as u16),
-        4 => u32::set(&mut vm.regs, number, value as u32),
-        _ => u64::set(&mut vm.regs, number, value),
+        1 => u8::set(&mut vm.regs, number.into(), value as u8),
+        2 => u16::set(&mut vm.regs, number.into(), value as u16),
+        4 => u32::set(&mut vm.regs, number.into(), value as u32),
+        _ => u64::set(&mut vm.regs, number.into(), value),
     }
 }
 

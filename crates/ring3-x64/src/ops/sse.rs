@@ -9,9 +9,10 @@ use crate::exit::vector_number;
 use crate::flags::Flags;
 use crate::op::{Next, Op};
 use crate::ops::slow::{Flow, load_sized, read_register, store_sized, write_register};
+use crate::ops::wide::{Wide, from_u128, to_u128};
 use crate::vector::{Destination, MXCSR_MASK, Source, VectorContext, VectorOp};
-use crate::vm::{GP, Trap, UD, Vm, load, store};
-use crate::width::{FS_BASE, GS_BASE, Width, slot};
+use crate::vm::{GP, Trap, UD, Vm, with_load, with_store};
+use crate::width::{FS_BASE, GS_BASE, Slot, Width, slot};
 
 /// An entry of a block's table of vector operations.
 pub(crate) struct Vector {
@@ -20,101 +21,125 @@ pub(crate) struct Vector {
 }
 
 #[inline(always)]
-fn xmm(vm: &Vm, number: u8) -> u128 {
-    vm.cpu.xmm[usize::from(number & 15)]
+fn xmm(vm: &Vm, number: Slot) -> u128 {
+    vm.cpu.xmm[(number as usize) & 15]
 }
 
 #[inline(always)]
-fn set_xmm(vm: &mut Vm, number: u8, value: u128) {
-    vm.cpu.xmm[usize::from(number & 15)] = value;
+fn set_xmm(vm: &mut Vm, number: Slot, value: u128) {
+    set_wide(vm, number, from_u128(value));
+}
+
+/// A register as the host moves it.
+#[inline(always)]
+pub(crate) fn wide(vm: &Vm, number: Slot) -> Wide {
+    let place: *const u128 = &raw const vm.cpu.xmm[(number as usize) & 15];
+    // SAFETY: the place is that of a register; both types are 16 bytes, and all values are valid.
+    unsafe { place.cast::<Wide>().read_unaligned() }
+}
+
+/// Writes a register.
+#[inline(always)]
+pub(crate) fn set_wide(vm: &mut Vm, number: Slot, value: Wide) {
+    let place: *mut u128 = &raw mut vm.cpu.xmm[(number as usize) & 15];
+    // SAFETY: as in `wide`.
+    unsafe { place.cast::<Wide>().write_unaligned(value) }
+}
+
+/// #GP(0) for an address that is not a multiple of 16.
+#[cold]
+#[inline(never)]
+pub(crate) fn misaligned(vm: &mut Vm, op: &Op) -> Next {
+    vm.trap(op, GP)
 }
 
 /// MOVAPS and its kind: register, register.
-pub(crate) fn mov_rr(vm: &mut Vm, op: &Op) -> Next {
-    let value = xmm(vm, op.src);
-    set_xmm(vm, op.dst, value);
-    op.next()
+pub(crate) fn mov_rr(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let value = wide(vm, op.src);
+    set_wide(vm, op.dst, value);
+    op.then(vm, held)
 }
 
 /// MOVUPS, MOVAPS and their kind: register, memory.
-pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_rm<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if ALIGNED && !va.is_multiple_of(16) {
-        return vm.trap(op, GP);
+        return misaligned(vm, op);
     }
-    let value = load!(vm, op, u128, va);
-    set_xmm(vm, op.dst, value);
-    op.next()
+    with_load::<u128, false>(vm, op, va, held, |vm, op, value, held| {
+        set_xmm(vm, op.dst, value);
+        op.then(vm, held)
+    })
 }
 
 /// MOVUPS, MOVAPS and their kind: memory, register.
-pub(crate) fn mov_mr<const ALIGNED: bool>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_mr<const ALIGNED: bool>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if ALIGNED && !va.is_multiple_of(16) {
-        return vm.trap(op, GP);
+        return misaligned(vm, op);
     }
-    let value = xmm(vm, op.src);
-    store!(vm, op, u128, va, value);
-    vm.stored(op)
+    let value = to_u128(wide(vm, op.src));
+    with_store::<u128, false>(vm, op, va, value, held, |_| {})
 }
 
 /// MOVD, MOVQ, MOVSS, MOVSD register, memory: the rest of the register becomes 0.
-pub(crate) fn mov_low_rm<W: Width>(vm: &mut Vm, op: &Op) -> Next {
-    let value = load!(vm, op, W, vm.address(op)).zx();
-    set_xmm(vm, op.dst, u128::from(value));
-    op.next()
+pub(crate) fn mov_low_rm<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    let va = vm.address(op);
+    with_load::<W, false>(vm, op, va, held, |vm, op, value, held| {
+        set_xmm(vm, op.dst, u128::from(value.zx()));
+        op.then(vm, held)
+    })
 }
 
 /// MOVD, MOVQ, MOVSS, MOVSD memory, register.
-pub(crate) fn mov_low_mr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_mr<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = W::of(xmm(vm, op.src) as u64);
-    store!(vm, op, W, vm.address(op), value);
-    vm.stored(op)
+    let va = vm.address(op);
+    with_store::<W, false>(vm, op, va, value, held, |_| {})
 }
 
 /// MOVD, MOVQ to a general register.
-pub(crate) fn mov_low_to_gpr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_to_gpr<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = W::of(xmm(vm, op.src) as u64);
     W::set(&mut vm.regs, op.dst, value);
-    op.next()
+    op.then(vm, held)
 }
 
 /// MOVD, MOVQ from a general register.
-pub(crate) fn mov_low_from_gpr<W: Width>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn mov_low_from_gpr<W: Width>(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let value = W::get(&vm.regs, op.src).zx();
     set_xmm(vm, op.dst, u128::from(value));
-    op.next()
+    op.then(vm, held)
 }
 
 /// XORPS and PXOR of a register with itself.
-pub(crate) fn zero(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn zero(vm: &mut Vm, op: &Op, held: u64) -> Next {
     set_xmm(vm, op.dst, 0);
-    op.next()
+    op.then(vm, held)
 }
 
 /// An operation on registers that touches neither MXCSR nor flags; `imm` is the index of its table entry.
-pub(crate) fn plain_rr(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn plain_rr(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let b = xmm(vm, op.src);
-    plain(vm, op, b)
+    plain(vm, op, b, held)
 }
 
 /// The same with nothing but the destination and an immediate.
-pub(crate) fn plain_r(vm: &mut Vm, op: &Op) -> Next {
-    plain(vm, op, 0)
+pub(crate) fn plain_r(vm: &mut Vm, op: &Op, held: u64) -> Next {
+    plain(vm, op, 0, held)
 }
 
 /// The same with a second operand of 16 bytes in memory.
-pub(crate) fn plain_rm(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn plain_rm(vm: &mut Vm, op: &Op, held: u64) -> Next {
     let va = vm.address(op);
     if !va.is_multiple_of(16) {
-        return vm.trap(op, GP);
+        return misaligned(vm, op);
     }
-    let b = load!(vm, op, u128, va);
-    plain(vm, op, b)
+    with_load::<u128, false>(vm, op, va, held, plain)
 }
 
 #[inline(always)]
-fn plain(vm: &mut Vm, op: &Op, b: u128) -> Next {
+fn plain(vm: &mut Vm, op: &Op, b: u128, held: u64) -> Next {
     let a = xmm(vm, op.dst);
     let f = vm
         .block()
@@ -126,11 +151,11 @@ fn plain(vm: &mut Vm, op: &Op, b: u128) -> Next {
         let result = f(&mut context, a, b, op.extra);
         set_xmm(vm, op.dst, result);
     }
-    op.next()
+    op.then(vm, held)
 }
 
 /// Any operation of [`crate::vector`]; `imm` is the index of its table entry.
-pub(crate) fn general(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn general(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let Some(Vector {
         op: vector,
         instruction,
@@ -148,7 +173,7 @@ pub(crate) fn general(vm: &mut Vm, op: &Op) -> Next {
 /// Reads a register operand of either kind.
 fn read_any(vm: &Vm, register: Register) -> u128 {
     if register.is_xmm() {
-        xmm(vm, register.number() as u8)
+        xmm(vm, Slot::from(register.number() as u8))
     } else {
         u128::from(read_register(vm, register))
     }
@@ -226,7 +251,7 @@ fn run(vm: &mut Vm, op: &Op, vector: &VectorOp, instruction: &Instruction) -> Re
         Destination::Operand0 => {
             let register = instruction.op0_register();
             if register.is_xmm() {
-                set_xmm(vm, register.number() as u8, result);
+                set_xmm(vm, Slot::from(register.number() as u8), result);
             } else {
                 write_register(vm, register, result as u64);
             }
@@ -252,8 +277,8 @@ fn masked_store(
     mask: u16,
 ) -> Result<(), Trap> {
     let base = match instruction.memory_segment() {
-        Register::FS => slot(&vm.regs, FS_BASE),
-        Register::GS => slot(&vm.regs, GS_BASE),
+        Register::FS => slot(&vm.regs, FS_BASE.into()),
+        Register::GS => slot(&vm.regs, GS_BASE.into()),
         _ => 0,
     };
     let va = vm.regs[RDI].wrapping_add(base);

@@ -8,7 +8,7 @@ use crate::engine::AccessRecord;
 use crate::op::{Next, Op};
 use crate::ops::alu::{Alu, Cmp};
 use crate::vm::Vm;
-use crate::width::{Width, slot};
+use crate::width::{Slot, Width, slot};
 
 /// MOVS.
 pub(crate) const MOVS: u8 = 0;
@@ -31,9 +31,13 @@ const CHUNK: u64 = 16;
 
 /// One string instruction, repeated or not. `src` is the slot of the source's segment base, `dst` is 4 for 32-bit
 /// addresses. A repeated one is the last instruction of its block.
-pub(crate) fn string<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn string<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let repeat = op.extra != 0;
-    let mask = if op.dst == 4 { 0xffff_ffff } else { u64::MAX };
+    let mask = if op.dst == Slot::S4 {
+        0xffff_ffff
+    } else {
+        u64::MAX
+    };
     if !repeat {
         return match iteration::<W, KIND>(vm, op, mask) {
             Ok(()) => vm.stored(op),
@@ -84,10 +88,10 @@ fn iteration<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op, mask: u64) -> Resul
         }
         STOS => vm
             .mem
-            .store::<W>(target, W::get(&vm.regs, RAX as u8), privilege)?,
+            .store::<W>(target, W::get(&vm.regs, (RAX as u8).into()), privilege)?,
         LODS => {
             let value = vm.mem.load::<W>(source, privilege)?;
-            W::set(&mut vm.regs, RAX as u8, value);
+            W::set(&mut vm.regs, (RAX as u8).into(), value);
         }
         CMPS => {
             let a = vm.mem.load::<W>(source, privilege)?.zx();
@@ -95,7 +99,7 @@ fn iteration<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op, mask: u64) -> Resul
             vm.flags = Cmp::compute::<W>(a, b, vm.flags).1;
         }
         _ => {
-            let a = W::get(&vm.regs, RAX as u8).zx();
+            let a = W::get(&vm.regs, (RAX as u8).into()).zx();
             let b = vm.mem.load::<W>(target, privilege)?.zx();
             vm.flags = Cmp::compute::<W>(a, b, vm.flags).1;
         }
@@ -162,7 +166,7 @@ fn chunk<W: Width, const KIND: u8>(vm: &mut Vm, op: &Op, mask: u64) -> Option<u6
         }
         vm.mem.load::<u128>(source, vm.privilege).ok()?
     } else {
-        let value = u128::from(W::get(&vm.regs, RAX as u8).zx());
+        let value = u128::from(W::get(&vm.regs, (RAX as u8).into()).zx());
         value.wrapping_mul(u128::MAX / (u128::MAX >> (128 - W::BITS)))
     };
     vm.mem.store::<u128>(target, value, vm.privilege).ok()?;

@@ -295,7 +295,7 @@ pub(crate) fn hlt(vm: &mut Vm, _: &Op, _: &Instruction) -> Result<Flow, Trap> {
 }
 
 /// VMCALL: the guest calls its host.
-pub(crate) fn vmcall(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn vmcall(vm: &mut Vm, op: &Op, _: u64) -> Next {
     if vm.cpu.cpl() != 0 {
         return vm.trap(op, GP);
     }
@@ -305,17 +305,17 @@ pub(crate) fn vmcall(vm: &mut Vm, op: &Op) -> Next {
 }
 
 /// UD2, and bytes that are no instruction.
-pub(crate) fn undefined(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn undefined(vm: &mut Vm, op: &Op, _: u64) -> Next {
     vm.trap(op, UD)
 }
 
 /// An exception that is known when the instruction is decoded: its vector is in `extra`.
-pub(crate) fn raise(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn raise(vm: &mut Vm, op: &Op, _: u64) -> Next {
     vm.trap(op, Trap::Exception(op.extra, 0))
 }
 
 /// A valid instruction that is not modelled; the run loop fills in the rest.
-pub(crate) fn not_modelled(vm: &mut Vm, op: &Op) -> Next {
+pub(crate) fn not_modelled(vm: &mut Vm, op: &Op, _: u64) -> Next {
     let rip = vm.rip_of(op);
     vm.trap(
         op,

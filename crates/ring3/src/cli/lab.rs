@@ -13,6 +13,7 @@ use ring3_nt::machine::boot::Config;
 use serde::Serialize;
 
 use super::style;
+use crate::report::policy::Policy;
 use crate::report::{Report, text};
 use crate::{exit, lab};
 
@@ -213,6 +214,7 @@ impl Run {
                         machine,
                         story,
                         seed: self.seed,
+                        policy: Policy::default(),
                     };
                     print!("{}", text::render(&report, style));
                 }

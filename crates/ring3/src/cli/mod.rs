@@ -3,6 +3,7 @@
 mod build;
 mod imports;
 mod lab;
+mod rules;
 mod run;
 
 use clap::{Parser, Subcommand};
@@ -25,6 +26,8 @@ enum Command {
     Imports(imports::Imports),
     /// Build a lab driver with clang and lld; no WDK is needed.
     Build(build::Build),
+    /// Every rule that a driver can break, with its explanation.
+    Rules(rules::Rules),
     /// The learning library.
     #[command(subcommand)]
     Lab(lab::Lab),
@@ -45,6 +48,7 @@ pub fn main() -> u8 {
         Command::Run(command) => command.run(),
         Command::Imports(command) => command.run(),
         Command::Build(command) => command.run(),
+        Command::Rules(command) => command.run(),
         Command::Lab(command) => command.run(),
     };
     match result {

@@ -1,15 +1,16 @@
 //! `ring3 run`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use ring3_nt::machine::boot::Config;
 use ring3_nt::machine::trace::{Line, TraceSet};
 
 use super::style;
-use crate::report::{Report, json, text};
+use crate::report::policy::{self, FailOn, Policy};
+use crate::report::{Report, json, junit, sarif, text};
 use crate::{DriverFile, imports, run};
 
 /// Arguments of `ring3 run`.
@@ -44,6 +45,21 @@ pub struct Run {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    /// From which severity on findings make the exit code 1.
+    #[arg(long, value_enum, default_value_t)]
+    fail_on: FailOn,
+    /// Accepted findings: a TOML file of [[accept]] tables with rule, module, function and reason.
+    #[arg(long, value_name = "FILE.toml")]
+    accept: Vec<PathBuf>,
+    /// Write a file for --accept that accepts all findings of this run.
+    #[arg(long, value_name = "FILE.toml")]
+    write_baseline: Option<PathBuf>,
+    /// Write the findings as SARIF 2.1.0.
+    #[arg(long, value_name = "FILE.sarif")]
+    sarif: Option<PathBuf>,
+    /// Write the run as a JUnit test suite.
+    #[arg(long, value_name = "FILE.xml")]
+    junit: Option<PathBuf>,
 }
 
 impl Run {
@@ -62,6 +78,13 @@ impl Run {
         };
         for warning in &driver.warnings {
             eprintln!("ring3: warning: {warning}");
+        }
+        let mut policy = Policy {
+            fail_on: self.fail_on,
+            ..Policy::default()
+        };
+        for path in &self.accept {
+            policy.read(path)?;
         }
         let options = run::Options {
             config: Config {
@@ -84,7 +107,19 @@ impl Run {
             machine: &session.machine,
             story: &session.story,
             seed: self.seed,
+            policy,
         };
+        if let Some(path) = &self.sarif {
+            let log = serde_json::to_string_pretty(&sarif::log(&report))?;
+            write(path, &log)?;
+        }
+        if let Some(path) = &self.junit {
+            write(path, &junit::xml(&report)?)?;
+        }
+        if let Some(path) = &self.write_baseline {
+            let counted = report.unexpected_findings();
+            write(path, &policy::baseline(counted, "was there before"))?;
+        }
         if self.json {
             println!(
                 "{}",
@@ -98,6 +133,10 @@ impl Run {
         }
         Ok(report.exit_code())
     }
+}
+
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Trace lines go to standard error, so that `--json` stays one object.

@@ -73,6 +73,7 @@ struct FindingJson {
     symbol: Option<String>,
     source: Option<String>,
     stack: Vec<String>,
+    accepted: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -138,6 +139,7 @@ impl Run {
                 symbol: f.place.symbol.clone(),
                 source: f.place.source.clone(),
                 stack: stack(&f.stack),
+                accepted: report.policy.acceptance(f).map(|a| a.reason.clone()),
             })
             .collect();
         let missing: Vec<String> = imports

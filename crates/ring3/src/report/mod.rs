@@ -1,12 +1,17 @@
 //! The result of a run: how it ended, what was found, and how it is told.
 
 pub mod json;
+pub mod junit;
+pub mod policy;
+pub mod sarif;
 pub mod text;
 
 use ring3_nt::Machine;
+use ring3_nt::machine::finding::Finding;
 use ring3_nt::machine::{Bugcheck, Stop};
 
 use crate::exit;
+use policy::Policy;
 
 /// How a run ended, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -89,6 +94,8 @@ pub struct Report<'a> {
     pub story: &'a Story,
     /// The seed.
     pub seed: u64,
+    /// What counts.
+    pub policy: Policy,
 }
 
 impl Report<'_> {
@@ -101,18 +108,17 @@ impl Report<'_> {
         }
     }
 
-    /// Findings that no expectation covers. Notes count for nothing.
-    pub fn unexpected_findings(
-        &self,
-    ) -> impl Iterator<Item = &ring3_nt::machine::finding::Finding> {
-        self.machine.findings.iter().filter(|f| {
-            f.severity > ring3_nt::machine::finding::Severity::Note
-                && !self
-                    .story
-                    .expected_findings
-                    .iter()
-                    .any(|rule| rule == f.rule)
-        })
+    /// Whether a finding makes the run fail: it is severe enough, not accepted, and no expectation of the
+    /// scenario covers it.
+    #[must_use]
+    pub fn counts(&self, finding: &Finding) -> bool {
+        let expected = &self.story.expected_findings;
+        self.policy.counts(finding) && !expected.iter().any(|rule| rule == finding.rule)
+    }
+
+    /// The findings that make the run fail.
+    pub fn unexpected_findings(&self) -> impl Iterator<Item = &Finding> {
+        self.machine.findings.iter().filter(|f| self.counts(f))
     }
 
     /// Expected findings and bugchecks that did not come.

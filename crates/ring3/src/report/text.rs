@@ -86,6 +86,9 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
         for line in &shown[first..] {
             let _ = writeln!(out, "  {line}");
         }
+        for hidden in report.machine.dbg.hidden() {
+            let _ = writeln!(out, "  {}", style.dim(&format!("({hidden})")));
+        }
     }
     if let Some(status) = report.story.driver_entry.filter(|s| *s >= 0xc000_0000) {
         let _ = writeln!(
@@ -103,7 +106,9 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
         };
         let _ = writeln!(out, "{word}[{}]: {}", finding.rule, finding.message);
         let _ = writeln!(out, "  at {}", finding.place);
-        if finding.severity > Severity::Note {
+        if let Some(entry) = report.policy.acceptance(finding) {
+            let _ = writeln!(out, "  accepted: {}", entry.reason);
+        } else if finding.severity > Severity::Note {
             stack(&mut out, style, &finding.stack);
         }
     }
@@ -149,6 +154,14 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
     }
     for missing in report.missing_expectations() {
         let _ = writeln!(out, "{} {missing}", style.red("check failed:"));
+    }
+    for entry in report.policy.stale(&report.machine.findings) {
+        let _ = writeln!(
+            out,
+            "{} {entry} is accepted ({}), but this run has no such finding",
+            style.yellow("stale:"),
+            entry.reason
+        );
     }
     let outcome = report.outcome();
     let word = if report.exit_code() == 0 {

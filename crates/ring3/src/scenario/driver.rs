@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rhai::{Engine, Map};
+use rhai::{Array, Engine, Map};
 
 use super::options;
 use super::shared::{Outcome, Shared, mistake};
@@ -48,6 +48,24 @@ fn load(
     })
 }
 
+/// Calls a function of a driver. Its result is a signed number of 64 bits.
+fn call(d: &DriverObject, function: &str, arguments: &Array, irql: u8) -> Outcome<i64> {
+    let mut values = Vec::new();
+    for argument in arguments {
+        match argument.as_int() {
+            Ok(number) => values.push(number as u64),
+            Err(kind) => return mistake(format!("{function}: arguments are numbers, not {kind}")),
+        }
+    }
+    if values.len() > ring3_nt::flow::Args::MAX {
+        return mistake(format!("{function}: more arguments than a call can have"));
+    }
+    let result = d
+        .shared
+        .verb(|session| d.driver.call(session, function, &values, irql))?;
+    Ok(result as i64)
+}
+
 pub(super) fn register(engine: &mut Engine, shared: &Shared, directory: &Path) {
     engine.register_type_with_name::<DriverObject>("driver");
     let (own, folder) = (shared.clone(), directory.to_owned());
@@ -69,6 +87,17 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared, directory: &Path) {
             d.shared.verb(|session| d.driver.unload(session))?.0,
         ))
     });
+
+    engine.register_fn(
+        "call",
+        |d: &mut DriverObject, function: &str, arguments: Array| call(d, function, &arguments, 0),
+    );
+    engine.register_fn(
+        "call",
+        |d: &mut DriverObject, function: &str, arguments: Array, map: Map| {
+            call(d, function, &arguments, options::call(&map)?)
+        },
+    );
 
     engine.register_type_with_name::<DeviceObject>("device");
     let own = shared.clone();

@@ -22,8 +22,29 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
     engine.register_fn("dbgprint", move || own.verb(|session| session.dbgprint()));
     let own = shared.clone();
+    engine.register_fn("dbgprint_shown", move || {
+        own.verb(|session| session.dbgprint_shown())
+    });
+    let own = shared.clone();
+    engine.register_fn(
+        "dbgprint_mask",
+        move |component: &str, mask: i64| -> Outcome<()> {
+            let mask = unsigned(mask, "mask")?;
+            own.verb(|session| session.dbgprint_mask(component, mask))
+        },
+    );
+    let own = shared.clone();
     engine.register_fn("pool", move |tag: &str| -> Outcome<i64> {
         Ok(own.verb(|session| session.pool(tag))? as i64)
+    });
+    let own = shared.clone();
+    engine.register_fn("fail_allocation", move |n: i64| -> Outcome<bool> {
+        let n = unsigned(n, "number of allocations")?;
+        own.verb(|session| session.fail_allocation(Some(n)))
+    });
+    let own = shared.clone();
+    engine.register_fn("fail_no_allocation", move || {
+        own.verb(|session| session.fail_allocation(None))
     });
     let own = shared.clone();
     engine.register_fn("power", move |state: &str| -> Outcome<i64> {

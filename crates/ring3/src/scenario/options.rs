@@ -3,7 +3,8 @@
 use rhai::{Dynamic, Map};
 
 use super::shared::{Outcome, mistake};
-use crate::session::{LoadOptions, OpenOptions};
+use crate::session::{LoadOptions, OpenOptions, ProcessOptions};
+use ring3_nt::se::token::Profile;
 
 fn text(key: &str, value: &Dynamic) -> Outcome<String> {
     match value.clone().into_string() {
@@ -96,13 +97,27 @@ pub(super) fn load(map: &Map) -> Outcome<LoadOptions> {
     Ok(options)
 }
 
-/// Options of `process`: those of 64-bit processes with the user's own token are the default.
-pub(super) fn process(map: &Map) -> Outcome<()> {
+/// Options of `process`.
+pub(super) fn process(map: &Map) -> Outcome<ProcessOptions> {
+    let mut options = ProcessOptions::default();
     for (key, value) in map {
         match key.as_str() {
-            "bits" if value.as_int() == Ok(64) => {}
-            "bits" => return mistake("32-bit processes are not modelled yet"),
-            "token" => return mistake("tokens other than the default are not modelled yet"),
+            "bits" => match value.as_int() {
+                Ok(64) => options.wow64 = false,
+                Ok(32) => options.wow64 = true,
+                _ => return mistake("bits: 32 or 64 is needed"),
+            },
+            "token" => {
+                let name = text(key, value)?;
+                options.token = match Profile::from_name(&name) {
+                    Some(profile) => profile,
+                    None => {
+                        return mistake(format!(
+                            "token: {name:?}: one of admin, user, low, system is needed"
+                        ));
+                    }
+                };
+            }
             other => {
                 return mistake(format!(
                     "process has no option {other:?}; it has bits and token"
@@ -110,5 +125,18 @@ pub(super) fn process(map: &Map) -> Outcome<()> {
             }
         }
     }
-    Ok(())
+    Ok(options)
+}
+
+/// Options of `driver().call`: the IRQL.
+pub(super) fn call(map: &Map) -> Outcome<u8> {
+    let mut irql = 0;
+    for (key, value) in map {
+        match (key.as_str(), value.as_int()) {
+            ("irql", Ok(level @ 0..=2)) => irql = level as u8,
+            ("irql", _) => return mistake("irql: 0, 1 or 2 is needed"),
+            (other, _) => return mistake(format!("call has no option {other:?}; it has irql")),
+        }
+    }
+    Ok(irql)
 }

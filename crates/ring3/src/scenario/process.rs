@@ -5,7 +5,7 @@ use rhai::{Engine, FnPtr, Map};
 use super::file::FileObject;
 use super::options;
 use super::shared::{Outcome, Shared, mistake, unsigned};
-use crate::session::{OpenOptions, Process};
+use crate::session::{OpenOptions, Process, ProcessOptions};
 
 /// A process in a script.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub(super) struct ProcessObject {
 }
 
 impl ProcessObject {
-    fn start(shared: &Shared, name: &str) -> Outcome<Self> {
-        let process = shared.verb(|session| session.process(name))?;
+    fn start(shared: &Shared, name: &str, options: ProcessOptions) -> Outcome<Self> {
+        let process = shared.verb(|session| session.process_with(name, options))?;
         Ok(Self {
             shared: shared.clone(),
             process,
@@ -35,13 +35,13 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     let own = shared.clone();
     engine.register_type_with_name::<ProcessObject>("process");
     engine.register_fn("process", move |name: &str| {
-        ProcessObject::start(&own, name)
+        ProcessObject::start(&own, name, ProcessOptions::default())
     });
     let own = shared.clone();
     engine.register_fn("process", move |name: &str, map: Map| {
-        options::process(&map)?;
-        ProcessObject::start(&own, name)
+        ProcessObject::start(&own, name, options::process(&map)?)
     });
+
     engine.register_fn("open", |app: &mut ProcessObject, path: &str| {
         app.open(path, &OpenOptions::default())
     });
@@ -50,6 +50,12 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
     });
     engine.register_fn("exit", |app: &mut ProcessObject| {
         app.shared.verb(|session| app.process.exit(session))
+    });
+    engine.register_fn("suspend", |app: &mut ProcessObject| {
+        app.shared.verb(|session| app.process.suspend(session))
+    });
+    engine.register_fn("resume", |app: &mut ProcessObject| {
+        app.shared.verb(|session| app.process.resume(session))
     });
     engine.register_fn("thread", |_: &mut ProcessObject, _: FnPtr| -> Outcome<()> {
         mistake("app.thread is not modelled yet; use the verbs that end in _async")

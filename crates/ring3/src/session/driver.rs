@@ -221,6 +221,56 @@ impl Driver {
         answer.status()
     }
 
+    /// Calls an internal function of the driver by its symbol, with up to twelve arguments, in a system thread at an
+    /// IRQL from 0 to 2, as a unit test does. Gives what it returns.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if there is no such symbol or the driver is not loaded; errors that end the run.
+    pub fn call(
+        self,
+        session: &mut Session,
+        function: &str,
+        arguments: &[u64],
+        irql: u8,
+    ) -> Result<u64, SessionError> {
+        let verb = format!("d{}.call({function}, {arguments:x?}, {irql})", self.0);
+        let answer = session.verb(verb, |session| {
+            let base = match session.drivers.get(self.0) {
+                Some(loaded) if !loaded.unloaded => loaded.base,
+                _ => return Err(SessionError::Usage("the driver is not loaded".to_owned())),
+            };
+            let symbols = session
+                .machine
+                .modules
+                .at(base)
+                .and_then(|m| m.symbols.clone());
+            let Some(symbols) = symbols else {
+                return Err(SessionError::Usage(format!(
+                    "{function} cannot be found: there is no PDB beside the driver"
+                )));
+            };
+            let Some(rva) = symbols.address_of(function) else {
+                return Err(SessionError::Usage(format!(
+                    "the driver's PDB has no symbol {function}"
+                )));
+            };
+            let request = UserRequest::CallFunction {
+                address: base + u64::from(rva),
+                arguments: arguments.to_vec(),
+                irql: irql.min(2),
+            };
+            let thread = session.system_thread()?;
+            let (_, result) = session.ask(thread, function, request)?;
+            Ok(Answer::Number(result))
+        })?;
+        match answer {
+            Answer::Number(result) => Ok(result),
+            other => Err(SessionError::Usage(format!(
+                "the log has {other} where a number belongs"
+            ))),
+        }
+    }
+
     /// Whether it has an AddDevice routine: a plug and play driver.
     #[must_use]
     pub fn has_add_device(self, session: &Session) -> bool {

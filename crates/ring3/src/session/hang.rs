@@ -98,6 +98,9 @@ fn doing(machine: &Machine, thread: &Thread) -> String {
             format!("runs on processor {processor} at IRQL {irql}")
         }
         ThreadState::Terminated => "is over".to_owned(),
+        ThreadState::Waiting(..) if machine.is_thread_suspended(thread.id) => {
+            "is suspended".to_owned()
+        }
         ThreadState::Waiting(wait, _) => format!("waits for {}", waits_for(machine, wait)),
     }
 }
@@ -128,7 +131,6 @@ fn spins_for(until: &Until) -> String {
             "until {} ms after the start",
             due / super::wait::MILLISECOND
         ),
-        Until::DpcsDrained => "until no DPC is queued or runs".to_owned(),
     }
 }
 

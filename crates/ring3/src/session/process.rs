@@ -2,6 +2,7 @@
 
 use ring3_nt::io::user::UserRequest;
 use ring3_nt::machine::thread::{ProcessId, ThreadId};
+use ring3_nt::se::token::Profile;
 
 use super::file::{self, File};
 use super::log::Answer;
@@ -37,6 +38,15 @@ pub struct OpenOptions {
     pub disposition: u32,
 }
 
+/// How to start a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessOptions {
+    /// Whose token it gets; an elevated administrator's by default.
+    pub token: Profile,
+    /// Whether its addresses have 32 bits.
+    pub wow64: bool,
+}
+
 impl Default for OpenOptions {
     fn default() -> Self {
         Self {
@@ -53,18 +63,46 @@ impl Session {
     /// Starts a user process with an empty user half and one thread.
     ///
     /// # Errors
-    /// [`SessionError::Usage`] if guest memory is used up; errors that end the run.
+    /// [`SessionError::Status`] if a driver refuses it, or guest memory is used up; errors that end the run.
     pub fn process(&mut self, name: &str) -> Result<Process, SessionError> {
-        let answer = self.verb(format!("process({name:?})"), |session| {
-            let id = session.machine.create_process(name).ok_or_else(|| {
-                SessionError::Usage(format!(
-                    "no guest memory for the process {name}; raise it with --ram"
-                ))
-            })?;
-            let thread = session.user_thread(id)?;
-            session.wait(&format!("the start of {name}"), |m| {
-                m.user_thread_is_free(thread)
-            })?;
+        self.process_with(name, ProcessOptions::default())
+    }
+
+    /// Starts a user process with options.
+    ///
+    /// # Errors
+    /// [`SessionError::Status`] if a driver refuses it, or guest memory is used up; errors that end the run.
+    pub fn process_with(
+        &mut self,
+        name: &str,
+        options: ProcessOptions,
+    ) -> Result<Process, SessionError> {
+        let bits = if options.wow64 { ", 32" } else { "" };
+        let token = if options.token == Profile::default() {
+            String::new()
+        } else {
+            format!(", {:?}", options.token)
+        };
+        let answer = self.verb(format!("process({name:?}{bits}{token})"), |session| {
+            let what = format!("the start of {name}");
+            let creator = session.system_thread()?;
+            let request = UserRequest::CreateProcess {
+                name: name.to_owned(),
+                wow64: options.wow64,
+            };
+            let (status, id) = session.ask(creator, &what, request)?;
+            if !status.is_success() {
+                return Err(SessionError::Status { what, status });
+            }
+            let id = ProcessId(id as u32);
+            if options.token != Profile::default() {
+                session.machine.se.profiles.insert(id, options.token);
+            }
+            let first = session.machine.threads.values().find(|t| t.process == id);
+            let Some(thread) = first.map(|t| t.id) else {
+                return Err(SessionError::Usage(format!("{name} has no thread")));
+            };
+            session.wait(&what, |m| m.user_thread_is_free(thread))?;
             let state = State {
                 name: name.to_owned(),
                 id,
@@ -162,6 +200,37 @@ impl Process {
     pub fn exit(self, session: &mut Session) -> Result<(), SessionError> {
         session.verb(format!("p{}.exit()", self.0), |session| {
             session.exit_process(self)?;
+            Ok(Answer::Done)
+        })?;
+        Ok(())
+    }
+
+    /// Suspends every thread of the process, as `SuspendThread` does: each stops where it next can get a
+    /// normal kernel APC.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if the process has ended, [`SessionError::Status`] beyond 127 times.
+    pub fn suspend(self, session: &mut Session) -> Result<(), SessionError> {
+        session.verb(format!("p{}.suspend()", self.0), |session| {
+            let id = session.living(self)?.id;
+            let status = session.machine.suspend_process(id);
+            if !status.is_success() {
+                let what = "suspend".to_owned();
+                return Err(SessionError::Status { what, status });
+            }
+            Ok(Answer::Done)
+        })?;
+        Ok(())
+    }
+
+    /// Resumes every thread of the process once.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if the process has ended.
+    pub fn resume(self, session: &mut Session) -> Result<(), SessionError> {
+        session.verb(format!("p{}.resume()", self.0), |session| {
+            let id = session.living(self)?.id;
+            session.machine.resume_process(id);
             Ok(Answer::Done)
         })?;
         Ok(())

@@ -1,5 +1,7 @@
 //! Verbs on the machine as a whole: time, debug output, pool, expectations.
 
+use ring3_nt::dbg::filter;
+
 use super::log::Answer;
 use super::{Session, SessionError};
 use crate::report::Check;
@@ -46,6 +48,45 @@ impl Session {
             ))
         };
         self.verb("dbgprint()".to_owned(), all)?.text()
+    }
+
+    /// The debug output that a debugger would show: what the debug print filter lets through.
+    ///
+    /// # Errors
+    /// [`SessionError::Stopped`] and the like once the run is over.
+    pub fn dbgprint_shown(&mut self) -> Result<String, SessionError> {
+        let shown = |session: &mut Self| Ok(Answer::Text(session.machine.dbg.shown()));
+        self.verb("dbgprint_shown()".to_owned(), shown)?.text()
+    }
+
+    /// Sets the mask of a component of debug output, as `ed nt!Kd_NAME_Mask` does in a debugger.
+    ///
+    /// # Errors
+    /// [`SessionError::Usage`] if there is no such component.
+    pub fn dbgprint_mask(&mut self, component: &str, mask: u32) -> Result<(), SessionError> {
+        self.verb(format!("dbgprint_mask({component}, {mask:#x})"), |session| {
+            if filter::set_mask(&mut session.machine, component, mask) {
+                return Ok(Answer::Done);
+            }
+            Err(SessionError::Usage(format!(
+                "{component} is no component of debug output: DEFAULT, IHVDRIVER, WIN2000 and the others of dpfilter.h are"
+            )))
+        })?;
+        Ok(())
+    }
+
+    /// Lets allocations of drivers succeed `n` times, then fail once; `None` lets all succeed again. Gives whether the
+    /// one that was to fail before is still to come.
+    ///
+    /// # Errors
+    /// [`SessionError::Stopped`] and the like once the run is over.
+    pub fn fail_allocation(&mut self, n: Option<u64>) -> Result<bool, SessionError> {
+        let answer = self.verb(format!("fail_allocation({n:?})"), |session| {
+            let waiting = session.machine.ex.fail_allocation.is_some();
+            session.machine.ex.fail_allocation = n;
+            Ok(Answer::Flag(waiting))
+        })?;
+        Ok(answer == Answer::Flag(true))
     }
 
     /// Bytes of pool in use with this tag, e.g. `"Tag1"`.
