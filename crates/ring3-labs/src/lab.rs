@@ -39,6 +39,9 @@ pub struct Variant {
     /// The scenario to run, a file in the lab's folder.
     #[serde(default)]
     pub scenario: Option<String>,
+    /// Virtual processors that it needs at least; with fewer it is run on so many.
+    #[serde(default)]
+    pub processors: u8,
     /// How the drivers are built.
     #[serde(default)]
     pub build: OneOrMany,

@@ -39,7 +39,10 @@ pub fn run_variant(
     };
     let driver = DriverFile::read(&first)?;
     let options = run::Options {
-        config: config.clone(),
+        config: Config {
+            processors: config.processors.max(usize::from(variant.processors)),
+            ..config.clone()
+        },
         with: drivers.collect(),
         scenario: lab.scenario(variant),
         clone_every,
