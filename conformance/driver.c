@@ -146,6 +146,8 @@ NTSTATUS DriverEntry(PDRIVER_OBJECT Driver, PUNICODE_STRING RegistryPath)
     if (!NT_SUCCESS(status)) {
         return status;
     }
+    /* Groups open the device while DriverEntry still runs. */
+    ConformanceDevice->Flags &= ~DO_DEVICE_INITIALIZING;
     status = IoCreateSymbolicLink(&link, &name);
     if (!NT_SUCCESS(status)) {
         IoDeleteDevice(ConformanceDevice);

@@ -185,6 +185,7 @@ impl Machine {
     /// The current thread is over: what it still holds is reported, waiters are released.
     pub(crate) fn end_thread(&mut self) {
         let object = self.thread().object.cast::<KTHREAD>();
+        self.locks_at_thread_end();
         if let Some((code, parameters)) = super::mutex::abandon_all(self) {
             self.bugcheck(code, parameters);
             return;
@@ -203,8 +204,6 @@ impl Machine {
         let id = self.thread().id;
         let object: Gva<DISPATCHER_HEADER> = object.cast();
         self.trace.event("thread-end", &[u64::from(id.0)]);
-        self.locks_at_thread_end();
-        dispatcher::abandon_mutexes(self);
         self.thread_mut().state = ThreadState::Terminated;
         dispatcher::signal(self, object, 1);
         self.wake(Key::new("thread", u64::from(id.0)));

@@ -188,9 +188,12 @@ fn create(
         cx.se.descriptors.insert(body.raw(), bytes);
     }
     give(cx, body.raw(), access, flags, handle)?;
-    cx.set_permanent(body.raw(), flags & OBJ_PERMANENT != 0);
-    // The handle holds the reference from now on.
-    cx.dereference_object(body.raw());
+    let permanent = flags & OBJ_PERMANENT != 0;
+    cx.set_permanent(body.raw(), permanent);
+    // The handle holds the reference from now on; a permanent object keeps its first one without any.
+    if !permanent {
+        cx.dereference_object(body.raw());
+    }
     Ok(STATUS_SUCCESS)
 }
 
@@ -313,7 +316,15 @@ impl Directories {
         let Some(entry) = handles::find(cx, Handle) else {
             return STATUS_INVALID_HANDLE;
         };
-        cx.set_permanent(entry.object, false);
+        if cx
+            .ob
+            .objects
+            .get(&entry.object)
+            .is_some_and(|o| o.permanent)
+        {
+            cx.set_permanent(entry.object, false);
+            cx.dereference_object(entry.object);
+        }
         STATUS_SUCCESS
     }
 
@@ -324,7 +335,15 @@ impl Directories {
         let Some(entry) = handles::find(cx, Handle) else {
             return STATUS_INVALID_HANDLE;
         };
-        cx.set_permanent(entry.object, true);
+        if cx
+            .ob
+            .objects
+            .get(&entry.object)
+            .is_some_and(|o| !o.permanent)
+        {
+            cx.reference_object(entry.object);
+            cx.set_permanent(entry.object, true);
+        }
         STATUS_SUCCESS
     }
 }
