@@ -231,7 +231,11 @@ impl Machine {
             ThreadState::Running(n) => self.processors.get(n).is_some_and(|p| p.idle != t.id),
             _ => false,
         };
-        !self.threads.values().any(busy) && self.processors.iter().all(|p| p.dpcs.is_empty())
+        !self.threads.values().any(busy)
+            && self
+                .processors
+                .iter()
+                .all(|p| p.dpcs.is_empty() && p.deliverable().is_none())
     }
 }
 

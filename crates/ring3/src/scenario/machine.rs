@@ -20,6 +20,11 @@ pub(super) fn register(engine: &mut Engine, shared: &Shared) {
         own.verb(|session| session.run_until_idle())
     });
     let own = shared.clone();
+    engine.register_fn("interrupt", move |vector: i64| -> Outcome<bool> {
+        let vector = unsigned(vector, "interrupt vector")?;
+        own.verb(|session| session.interrupt(vector))
+    });
+    let own = shared.clone();
     engine.register_fn("dbgprint", move || own.verb(|session| session.dbgprint()));
     let own = shared.clone();
     engine.register_fn("dbgprint_shown", move || {

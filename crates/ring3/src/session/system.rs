@@ -31,6 +31,20 @@ impl Session {
         Ok(())
     }
 
+    /// A device on this vector interrupts; false if nothing is connected to it. What the service routine does
+    /// and queues is done when the verb returns.
+    ///
+    /// # Errors
+    /// Errors that end the run.
+    pub fn interrupt(&mut self, vector: u32) -> Result<bool, SessionError> {
+        let answer = self.verb(format!("interrupt({vector:#x})"), |session| {
+            let raised = session.machine.raise_interrupt(vector);
+            session.settle(&format!("interrupt({vector:#x})"))?;
+            Ok(Answer::Number(u64::from(raised)))
+        })?;
+        Ok(super::process::number(&answer)? != 0)
+    }
+
     /// All debug output so far, what the debug print filter hides from a debugger included.
     ///
     /// # Errors
