@@ -45,6 +45,26 @@ NTKERNELAPI NTSTATUS PsSetCreateThreadNotifyRoutine(PCREATE_THREAD_NOTIFY_ROUTIN
 NTKERNELAPI NTSTATUS PsRemoveCreateThreadNotifyRoutine(PCREATE_THREAD_NOTIFY_ROUTINE NotifyRoutine);
 NTKERNELAPI NTSTATUS PsSetLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
 NTKERNELAPI NTSTATUS PsRemoveLoadImageNotifyRoutine(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine);
+typedef enum _PSCREATETHREADNOTIFYTYPE { PsCreateThreadNotifyNonSystem, PsCreateThreadNotifySubsystems } PSCREATETHREADNOTIFYTYPE;
+typedef enum _PSCREATEPROCESSNOTIFYTYPE { PsCreateProcessNotifySubsystems } PSCREATEPROCESSNOTIFYTYPE;
+NTKERNELAPI NTSTATUS PsSetCreateProcessNotifyRoutineEx2(PSCREATEPROCESSNOTIFYTYPE NotifyType, PVOID NotifyInformation, BOOLEAN Remove);
+NTKERNELAPI NTSTATUS PsSetCreateThreadNotifyRoutineEx(PSCREATETHREADNOTIFYTYPE NotifyType, PVOID NotifyInformation);
+NTKERNELAPI NTSTATUS PsSetLoadImageNotifyRoutineEx(PLOAD_IMAGE_NOTIFY_ROUTINE NotifyRoutine, ULONG_PTR Flags);
+NTKERNELAPI LONGLONG PsGetProcessCreateTimeQuadPart(PEPROCESS Process);
+NTKERNELAPI NTSTATUS PsGetProcessExitStatus(PEPROCESS Process);
+NTKERNELAPI ULONGLONG PsGetProcessStartKey(PEPROCESS Process);
+NTKERNELAPI LONGLONG PsGetThreadCreateTime(PETHREAD Thread);
+NTKERNELAPI NTSTATUS PsGetThreadExitStatus(PETHREAD Thread);
+NTKERNELAPI BOOLEAN PsIsThreadTerminating(PETHREAD Thread);
+NTKERNELAPI NTSTATUS SeLocateProcessImageName(PEPROCESS Process, PUNICODE_STRING *pImageFileName);
+NTKERNELAPI PEPROCESS IoGetRequestorProcess(PIRP Irp);
+NTKERNELAPI ULONG IoGetRequestorProcessId(PIRP Irp);
+/* Exported, but not declared by the WDK. */
+NTKERNELAPI PCHAR PsGetProcessImageFileName(PEPROCESS Process);
+NTKERNELAPI PVOID PsGetProcessPeb(PEPROCESS Process);
+NTKERNELAPI PVOID PsGetProcessWow64Process(PEPROCESS Process);
+NTKERNELAPI PVOID PsGetProcessSectionBaseAddress(PEPROCESS Process);
+NTKERNELAPI BOOLEAN KeIsAttachedProcess(void);
 #define PsGetCurrentProcess IoGetCurrentProcess
 #define PsGetCurrentThread() ((PETHREAD)KeGetCurrentThread())
 
