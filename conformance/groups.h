@@ -2,6 +2,9 @@
 #define CONFORMANCE_GROUPS \
     GROUP(apc_regions) \
     GROUP(apc_threads) \
+    GROUP(cm_callbacks) \
+    GROUP(cm_keys) \
+    GROUP(cm_values) \
     GROUP(dbg_filter) \
     GROUP(dpc_queue) \
     GROUP(event) \
@@ -20,6 +23,10 @@
     GROUP(lock_rundown) \
     GROUP(lock_rw_spin) \
     GROUP(lock_spin) \
+    GROUP(ob_directories) \
+    GROUP(ob_handles) \
+    GROUP(se_access) \
+    GROUP(se_lists) \
     GROUP(timer_objects)
 #define CONFORMANCE_USER_GROUPS \
     

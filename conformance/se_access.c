@@ -19,7 +19,9 @@ static NTSTATUS Check(PSECURITY_SUBJECT_CONTEXT Subject, ACCESS_MASK Denied, ACC
     *RtlSubAuthoritySid(nobody, 0) = 99;
     RtlCreateAcl((PACL)list, sizeof(list), ACL_REVISION);
     if (Denied != 0) {
-        RtlAddAccessDeniedAce((PACL)list, ACL_REVISION, Denied, world);
+        /* No routine of this version adds such an entry; it differs from the other kind in its type. */
+        RtlAddAccessAllowedAce((PACL)list, ACL_REVISION, Denied, world);
+        ((PACE_HEADER)((PACL)list + 1))->AceType = ACCESS_DENIED_ACE_TYPE;
     }
     RtlAddAccessAllowedAce((PACL)list, ACL_REVISION, Allowed, world);
     RtlCreateSecurityDescriptor(&descriptor, SECURITY_DESCRIPTOR_REVISION);

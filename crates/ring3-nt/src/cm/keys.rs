@@ -245,39 +245,4 @@ impl Keys {
     fn ZwFlushKey(cx: &mut Machine, KeyHandle: u64) -> Result<Flow, Fault> {
         on_key(cx, KeyHandle, Operation::Flush)
     }
-
-    /// Gives a key another name.
-    #[page("wdm/nf-wdm-zwrenamekey")]
-    #[irql(PASSIVE_LEVEL)]
-    #[returns(NTSTATUS)]
-    #[assumed("the statuses for a name that is taken or malformed")]
-    fn ZwRenameKey(
-        cx: &mut Machine,
-        KeyHandle: u64,
-        NewName: Gva<UNICODE_STRING>,
-    ) -> Result<Flow, Fault> {
-        on_key(cx, KeyHandle, |key| Operation::Rename(key, NewName))
-    }
-
-    /// Sets the time of the last write of a key, or its flags.
-    #[page("wdm/nf-wdm-zwsetinformationkey")]
-    #[irql(PASSIVE_LEVEL)]
-    #[returns(NTSTATUS)]
-    #[partial("the flags are kept and have no effect")]
-    fn ZwSetInformationKey(
-        cx: &mut Machine,
-        KeyHandle: u64,
-        KeySetInformationClass: u32,
-        KeySetInformation: Gva,
-        KeySetInformationLength: u32,
-    ) -> Result<Flow, Fault> {
-        on_key(cx, KeyHandle, |key| {
-            Operation::SetInformation(
-                key,
-                KeySetInformationClass,
-                KeySetInformation,
-                KeySetInformationLength,
-            )
-        })
-    }
 }

@@ -50,7 +50,7 @@ impl Machine {
             return Err(STATUS_THREAD_IS_TERMINATING);
         }
         let before = count(self, thread);
-        if before >= MAXIMUM_SUSPEND_COUNT {
+        if before == MAXIMUM_SUSPEND_COUNT {
             return Err(STATUS_SUSPEND_COUNT_EXCEEDED);
         }
         let object = self.thread_by(thread).object.cast::<KTHREAD>();

@@ -115,18 +115,12 @@ pub fn free_all(cx: &mut Machine, process: ProcessId) {
         .retain(|(owner, _), _| *owner != process);
 }
 
-/// Looks for a reservation; the bugcheck of SYSTEM_PTE_MISUSE if the tag is another one.
-fn reservation(cx: &Machine, at: u64, tag: u32, what: u64) -> Result<Reserved, Flow> {
+/// Looks for a reservation; the parameters of SYSTEM_PTE_MISUSE if the tag is another one.
+fn reservation(cx: &Machine, at: u64, tag: u32, what: u64) -> Result<Reserved, [u64; 4]> {
     match cx.mm.reserved.get(&at) {
         Some(found) if found.tag == tag => Ok(found.clone()),
-        Some(found) => Err(Flow::Bugcheck(
-            SYSTEM_PTE_MISUSE,
-            [what, at, u64::from(tag), u64::from(found.tag)],
-        )),
-        None => Err(Flow::Bugcheck(
-            SYSTEM_PTE_MISUSE,
-            [what, at, u64::from(tag), 0],
-        )),
+        Some(found) => Err([what, at, u64::from(tag), u64::from(found.tag)]),
+        None => Err([what, at, u64::from(tag), 0]),
     }
 }
 
@@ -175,7 +169,7 @@ impl ReservedMappings {
                 cx.mm.regions.release(Region::SystemPtes, at);
                 Flow::Return(crate::machine::SCRUBBED)
             }
-            Err(flow) => flow,
+            Err(parameters) => Flow::Bugcheck(SYSTEM_PTE_MISUSE, parameters),
         }
     }
 
@@ -196,7 +190,7 @@ impl ReservedMappings {
         let at = MappingAddress.raw();
         let found = match reservation(cx, at, PoolTag, 0x104) {
             Ok(found) => found,
-            Err(flow) => return Ok(flow),
+            Err(parameters) => return Ok(Flow::Bugcheck(SYSTEM_PTE_MISUSE, parameters)),
         };
         if found.mapped != 0 {
             let tag = u64::from(PoolTag);
@@ -240,7 +234,7 @@ impl ReservedMappings {
         let at = BaseAddress.raw() & !(PAGE - 1);
         let found = match reservation(cx, at, PoolTag, 0x108) {
             Ok(found) => found,
-            Err(flow) => return Ok(flow),
+            Err(parameters) => return Ok(Flow::Bugcheck(SYSTEM_PTE_MISUSE, parameters)),
         };
         mdl::add_flags(cx, MemoryDescriptorList, 0, flag::MAPPED_TO_SYSTEM_VA)?;
         let cr3 = cx.memory.context().cr3;

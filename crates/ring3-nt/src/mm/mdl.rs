@@ -312,14 +312,13 @@ impl Mdls {
         let mut link: Option<Gva<Gva<MDL>>> = None;
         if !Irp.is_null() {
             let mut at = Irp.at(IRP::MdlAddress);
-            while SecondaryBuffer {
-                let next = cx.memory.read(at)?;
-                if next.is_null() {
-                    break;
+            let mut next = cx.memory.read(at)?;
+            if SecondaryBuffer {
+                while !next.is_null() {
+                    at = next.at(MDL::Next);
+                    next = cx.memory.read(at)?;
                 }
-                at = next.at(MDL::Next);
             }
-            cx.memory.read(at)?;
             link = Some(at);
         }
         let Some(mdl) = create_for_buffer(cx, VirtualAddress.raw(), Length, owner) else {

@@ -128,7 +128,7 @@ fn frames_of(cx: &Machine, object: u64, offset: u64, size: u64) -> Result<Shown,
         }
         return Ok(((0..pages).map(|i| Gpa(first + i * PAGE)).collect(), first));
     };
-    if offset % GRANULARITY != 0 {
+    if !offset.is_multiple_of(GRANULARITY) {
         return Err(STATUS_MAPPED_ALIGNMENT);
     }
     let total = section.frames.len() as u64 * PAGE;

@@ -327,25 +327,6 @@ impl Directories {
         }
         STATUS_SUCCESS
     }
-
-    /// Lets an object stay when its last handle goes.
-    #[irql(PASSIVE_LEVEL)]
-    #[assumed("as NtMakePermanentObject; it has no page of its own")]
-    fn ZwMakePermanentObject(cx: &mut Machine, Handle: u64) -> NTSTATUS {
-        let Some(entry) = handles::find(cx, Handle) else {
-            return STATUS_INVALID_HANDLE;
-        };
-        if cx
-            .ob
-            .objects
-            .get(&entry.object)
-            .is_some_and(|o| !o.permanent)
-        {
-            cx.reference_object(entry.object);
-            cx.set_permanent(entry.object, true);
-        }
-        STATUS_SUCCESS
-    }
 }
 
 impl Machine {

@@ -85,8 +85,8 @@ fn mirror(cx: &mut Machine) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The process behind an object, and why it cannot be attached to.
-fn target(cx: &Machine, process: Gva<KPROCESS>) -> Result<ProcessId, Flow> {
+/// The process behind an object, or the parameters of INVALID_PROCESS_ATTACH_ATTEMPT.
+fn target(cx: &Machine, process: Gva<KPROCESS>) -> Result<ProcessId, [u64; 4]> {
     let found = cx
         .processes
         .values()
@@ -100,10 +100,7 @@ fn target(cx: &Machine, process: Gva<KPROCESS>) -> Result<ProcessId, Flow> {
     let dpc = u64::from(cx.processor().dpc_active);
     match found {
         Some(id) if dpc == 0 => Ok(id),
-        _ => Err(Flow::Bugcheck(
-            INVALID_PROCESS_ATTACH_ATTEMPT,
-            [process.raw(), current, index, dpc],
-        )),
+        _ => Err([process.raw(), current, index, dpc]),
     }
 }
 
@@ -124,7 +121,9 @@ impl Attaching {
     ) -> Result<Flow, Fault> {
         let id = match target(cx, Process) {
             Ok(id) => id,
-            Err(flow) => return Ok(flow),
+            Err(parameters) => {
+                return Ok(Flow::Bugcheck(INVALID_PROCESS_ATTACH_ATTEMPT, parameters));
+            }
         };
         let before = match cx.thread().attached.last() {
             Some(space) => cx
@@ -180,7 +179,9 @@ impl Attaching {
     fn KeAttachProcess(cx: &mut Machine, Process: Gva<KPROCESS>) -> Result<Flow, Fault> {
         let id = match target(cx, Process) {
             Ok(id) => id,
-            Err(flow) => return Ok(flow),
+            Err(parameters) => {
+                return Ok(Flow::Bugcheck(INVALID_PROCESS_ATTACH_ATTEMPT, parameters));
+            }
         };
         if cx.thread().space() == id {
             return Ok(Flow::Return(crate::machine::SCRUBBED));

@@ -5,34 +5,17 @@ use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
 use super::acl;
-use super::descriptor::{acl_bytes, control, parts, self_relative, sid_bytes};
+use super::descriptor::{control, self_relative};
 use super::object_security::{Descriptor, allow, part};
 use super::{token::Token, token_object};
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
-use crate::layout::{ACL, GENERIC_MAPPING, SECURITY_DESCRIPTOR, SECURITY_SUBJECT_CONTEXT};
+use crate::layout::{GENERIC_MAPPING, SECURITY_DESCRIPTOR, SECURITY_SUBJECT_CONTEXT};
 use crate::ntstatus::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_NO_SECURITY_ON_OBJECT, STATUS_SUCCESS,
 };
 
 const TAG: u32 = u32::from_le_bytes(*b"SeSd");
-/// `ACCESS_ALLOWED_ACE_TYPE`, `ACCESS_DENIED_ACE_TYPE`, `SYSTEM_AUDIT_ACE_TYPE`.
-const DENIED: u8 = 1;
-const AUDIT: u8 = 2;
-
-fn append(
-    cx: &mut Machine,
-    list: Gva<ACL>,
-    revision: u32,
-    kind: u8,
-    flags: u8,
-    mask: u32,
-    sid: Gva,
-) -> Result<NTSTATUS, Fault> {
-    let sid = sid_bytes(cx, sid.raw())?;
-    let entry = acl::entry(kind, flags, mask, &sid);
-    acl::append(cx, list, revision, &entry)
-}
 
 /// A self-relative descriptor in pool that belongs to the caller.
 fn give(cx: &mut Machine, bytes: &[u8], pool: u32, out: Gva<u64>) -> Result<NTSTATUS, Fault> {
@@ -190,94 +173,6 @@ pub struct MoreLists;
 
 #[exports("ntoskrnl.exe")]
 impl MoreLists {
-    /// Appends an entry that denies access.
-    #[page("ntifs/nf-ntifs-rtladdaccessallowedace")]
-    #[irql(..=APC_LEVEL)]
-    #[assumed("as RtlAddAccessAllowedAce; it has no page of its own")]
-    fn RtlAddAccessDeniedAce(
-        cx: &mut Machine,
-        Acl: Gva<ACL>,
-        AceRevision: u32,
-        AccessMask: u32,
-        Sid: Gva,
-    ) -> Result<NTSTATUS, Fault> {
-        append(cx, Acl, AceRevision, DENIED, 0, AccessMask, Sid)
-    }
-
-    /// Appends an entry that denies access, with flags.
-    #[page("ntifs/nf-ntifs-rtladdaccessallowedaceex")]
-    #[irql(..=APC_LEVEL)]
-    #[assumed("as RtlAddAccessAllowedAceEx; it has no page of its own")]
-    fn RtlAddAccessDeniedAceEx(
-        cx: &mut Machine,
-        Acl: Gva<ACL>,
-        AceRevision: u32,
-        AceFlags: u32,
-        AccessMask: u32,
-        Sid: Gva,
-    ) -> Result<NTSTATUS, Fault> {
-        append(
-            cx,
-            Acl,
-            AceRevision,
-            DENIED,
-            AceFlags as u8,
-            AccessMask,
-            Sid,
-        )
-    }
-
-    /// Appends an entry that asks for an audit of access.
-    #[page("ntifs/nf-ntifs-rtladdaccessallowedaceex")]
-    #[irql(..=APC_LEVEL)]
-    #[assumed("as AddAuditAccessAceEx of user mode; it has no page of its own")]
-    fn RtlAddAuditAccessAceEx(
-        cx: &mut Machine,
-        Acl: Gva<ACL>,
-        AceRevision: u32,
-        AceFlags: u32,
-        AccessMask: u32,
-        Sid: Gva,
-        AuditSuccess: bool,
-        AuditFailure: bool,
-    ) -> Result<NTSTATUS, Fault> {
-        // SUCCESSFUL_ACCESS_ACE_FLAG, FAILED_ACCESS_ACE_FLAG.
-        let mut flags = AceFlags as u8;
-        for (set, bit) in [(AuditSuccess, 0x40), (AuditFailure, 0x80)] {
-            if set {
-                flags |= bit;
-            }
-        }
-        append(cx, Acl, AceRevision, AUDIT, flags, AccessMask, Sid)
-    }
-
-    /// TRUE if a list is well formed.
-    #[page("ntifs/nf-ntifs-rtlvalidacl")]
-    #[irql(..=APC_LEVEL)]
-    #[assumed("not documented for drivers")]
-    fn RtlValidAcl(cx: &mut Machine, Acl: Gva<ACL>) -> Result<bool, Fault> {
-        Ok(acl::is_valid(&acl_bytes(cx, Acl.raw())?))
-    }
-
-    /// Gives the control bits and the revision of a descriptor.
-    #[page("ntifs/nf-ntifs-rtlgetcontrolsecuritydescriptor")]
-    #[irql(..=APC_LEVEL)]
-    #[assumed("as GetSecurityDescriptorControl of user mode")]
-    fn RtlGetControlSecurityDescriptor(
-        cx: &mut Machine,
-        SecurityDescriptor: Gva<SECURITY_DESCRIPTOR>,
-        Control: Gva<u16>,
-        Revision: Gva<u32>,
-    ) -> Result<NTSTATUS, Fault> {
-        let bits = parts(cx, SecurityDescriptor)?.control;
-        let revision = cx
-            .memory
-            .get(SecurityDescriptor, SECURITY_DESCRIPTOR::Revision)?;
-        cx.memory.write(Control, bits)?;
-        cx.memory.write(Revision, u32::from(revision))?;
-        Ok(STATUS_SUCCESS)
-    }
-
     /// Makes the descriptor of a new object.
     #[page("wdm/nf-wdm-seassignsecurity")]
     #[irql(PASSIVE_LEVEL)]
