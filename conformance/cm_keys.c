@@ -148,7 +148,6 @@ static VOID Links(HANDLE Base)
 
 VOID Conform_cm_keys(VOID)
 {
-    UNICODE_STRING name = RTL_CONSTANT_STRING(L"Renamed");
     ULONG disposition = 0;
     HANDLE base, key, child;
 

@@ -10,7 +10,7 @@ use ring3::report::policy::Policy;
 use ring3::{DriverFile, run};
 
 /// There are at least so many assertions: a group that is never reached does not pass unseen.
-const ASSERTIONS: u32 = 900;
+const ASSERTIONS: u32 = 1200;
 
 fn conforms(processors: usize, seed: u64) {
     let folder = common::root().join("conformance");
