@@ -57,8 +57,6 @@ NTKERNELAPI LONGLONG PsGetThreadCreateTime(PETHREAD Thread);
 NTKERNELAPI NTSTATUS PsGetThreadExitStatus(PETHREAD Thread);
 NTKERNELAPI BOOLEAN PsIsThreadTerminating(PETHREAD Thread);
 NTKERNELAPI NTSTATUS SeLocateProcessImageName(PEPROCESS Process, PUNICODE_STRING *pImageFileName);
-NTKERNELAPI PEPROCESS IoGetRequestorProcess(PIRP Irp);
-NTKERNELAPI ULONG IoGetRequestorProcessId(PIRP Irp);
 /* Exported, but not declared by the WDK. */
 NTKERNELAPI PCHAR PsGetProcessImageFileName(PEPROCESS Process);
 NTKERNELAPI PVOID PsGetProcessPeb(PEPROCESS Process);

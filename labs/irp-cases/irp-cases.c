@@ -22,8 +22,15 @@ static PDEVICE_OBJECT Lower, Upper;
 static ULONG Seen[IRP_MJ_MAXIMUM_FUNCTION + 1];
 
 /* Cases note the order of events in decimal digits: 123 means 1, then 2, then 3. */
-static volatile ULONG Trail;
-static void Mark(ULONG Digit) { Trail = Trail * 10 + Digit; }
+static volatile LONG Trail;
+/* Two threads may mark at the same time, on two processors. */
+static void Mark(ULONG Digit)
+{
+    LONG before;
+    do {
+        before = Trail;
+    } while (InterlockedCompareExchange(&Trail, before * 10 + (LONG)Digit, before) != before);
+}
 
 /* The cancel-safe queue of the lower device. */
 static IO_CSQ Queue;

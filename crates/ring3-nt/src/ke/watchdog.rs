@@ -1,8 +1,7 @@
 //! The DPC watchdog: how long DPCs, and DISPATCH_LEVEL, may last in virtual time.
 //!
-//! Sources: the page of bugcheck 0x133, KDPC_WATCHDOG_INFORMATION. The limits are those that published
-//! crash reports of Windows 10 show as parameters: 0x500 ticks (20 s) for one DPC, 0x1E00 ticks (120 s) at
-//! DISPATCH_LEVEL in all.
+//! Sources: the page of bugcheck 0x133, KDPC_WATCHDOG_INFORMATION. The limits have no source; they are assumed: 0x500
+//! ticks (20 s) for one DPC, 0x1E00 ticks (120 s) at DISPATCH_LEVEL in all.
 
 use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
@@ -52,6 +51,7 @@ impl Watchdog {
     /// Gives how much time the running DPC has left.
     #[page("wdm/nf-wdm-kequerydpcwatchdoginformation")]
     #[irql(DISPATCH_LEVEL)]
+    #[assumed("the limits: 0x500 ticks for one DPC, 0x1E00 at DISPATCH_LEVEL")]
     fn KeQueryDpcWatchdogInformation(
         cx: &mut Machine,
         WatchdogInformation: Gva<u32>,

@@ -5,9 +5,7 @@ use ring3_memory::{Access, Fault, Gpa, Gva, Privilege};
 
 use super::space::PAGE;
 use crate::Machine;
-use crate::ntstatus::{
-    NTSTATUS, STATUS_INVALID_ADDRESS, STATUS_INVALID_PARAMETER, STATUS_PARTIAL_COPY, STATUS_SUCCESS,
-};
+use crate::ntstatus::{NTSTATUS, STATUS_INVALID_PARAMETER, STATUS_PARTIAL_COPY, STATUS_SUCCESS};
 
 /// `MM_COPY_MEMORY_PHYSICAL`, `MM_COPY_MEMORY_VIRTUAL`.
 const PHYSICAL: u32 = 1;
@@ -32,9 +30,6 @@ impl Copying {
         cx.memory.write(NumberOfBytesTransferred, 0)?;
         if Flags != PHYSICAL && Flags != VIRTUAL {
             return Ok(STATUS_INVALID_PARAMETER);
-        }
-        if Flags == VIRTUAL && SourceAddress < cx.build.system_range_start {
-            return Ok(STATUS_INVALID_ADDRESS);
         }
         let mut done = 0;
         while done < NumberOfBytes {
