@@ -12,7 +12,7 @@ use ring3_labs::lab::{self, Job, Lab};
 use ring3_labs::toolchain::Toolchain;
 
 /// Where the versions are recorded that the committed drivers were built with.
-const LOCK: &str = "ddk/toolchain.lock";
+pub const LOCK: &str = "ddk/toolchain.lock";
 
 /// What to do with the labs.
 #[derive(Subcommand)]
