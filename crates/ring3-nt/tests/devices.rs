@@ -99,6 +99,33 @@ fn every_instruction_works_on_registers() {
 }
 
 #[test]
+fn reading_a_register_into_memory_does_not_write_it() {
+    let cx = &mut boot(1, 0);
+    let (_, registers) = mover(cx);
+    let seen = data(cx);
+    let start = routine(cx, |g| {
+        let a = &mut g.asm;
+        a.mov(r8, registers).unwrap();
+        a.mov(dword_ptr(r8 + 4), 1).unwrap();
+    });
+    run(cx, start);
+    // The copy of nothing has ended; writing a 1 to the interrupt status would clear it.
+    let start = routine(cx, |g| {
+        let a = &mut g.asm;
+        a.mov(rcx, registers + 0x28).unwrap();
+        a.mov(rdx, seen.raw()).unwrap();
+        a.mov(iced_x86::code_asm::rsi, rcx).unwrap();
+        a.mov(iced_x86::code_asm::rdi, rdx).unwrap();
+        a.movsd().unwrap();
+        a.mov(eax, dword_ptr(rcx)).unwrap();
+        a.mov(qword_ptr(rdx + 8), rax).unwrap();
+    });
+    run(cx, start);
+    assert_eq!(word(cx, seen) as u32, 1);
+    assert_eq!(word(cx, seen.byte_add(8)), 1, "still there");
+}
+
+#[test]
 fn a_uart_sends_and_receives() {
     let cx = &mut boot(1, 0);
     let device = cx.add_device(Box::<Uart>::default());

@@ -115,6 +115,8 @@ pub enum Exit {
         access: Access,
         /// Bytes.
         size: u8,
+        /// Whether an instruction that reads there writes there too.
+        read_write: bool,
     },
     /// `rdrand` or `rdseed`; go on with [`Exit::complete`].
     Random {
@@ -215,7 +217,9 @@ impl fmt::Display for Exit {
                 write!(f, "write of {value:#x} to unknown MSR {msr:#x}")
             }
             Exit::IrqlLowered { from, to } => write!(f, "IRQL lowered from {from} to {to}"),
-            Exit::Device { pa, access, size } => write!(
+            Exit::Device {
+                pa, access, size, ..
+            } => write!(
                 f,
                 "{access} of {size} bytes at physical {pa:#x}: no RAM there"
             ),

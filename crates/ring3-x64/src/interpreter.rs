@@ -404,11 +404,19 @@ impl Code {
                 }
             }
             Exit::Device { pa, access, .. } => {
-                let size = decode::inspect(vm.mem, vm.rip, vm.privilege)
-                    .map_or(0, |(instruction, _)| {
-                        instruction.memory_size().size().min(64) as u8
-                    });
-                Exit::Device { pa, access, size }
+                let inspected = decode::inspect(vm.mem, vm.rip, vm.privilege);
+                let (size, read_write) = inspected.map_or((0, false), |(instruction, _)| {
+                    (
+                        instruction.memory_size().size().min(64) as u8,
+                        decode::reads_and_writes(&instruction),
+                    )
+                });
+                Exit::Device {
+                    pa,
+                    access,
+                    size,
+                    read_write,
+                }
             }
             exit => exit,
         }

@@ -276,6 +276,7 @@ pub(crate) fn fault_exit(fault: Fault, stack: bool) -> Exit {
             pa,
             access,
             size: 0,
+            read_write: false,
         },
         Fault::Shadow(hit) => Exit::Shadow(hit),
     }

@@ -1,8 +1,7 @@
 //! Accesses of the guest to registers.
 
-use iced_x86::{Decoder, DecoderOptions, InstructionInfoFactory, OpAccess};
-use ring3_memory::{Access, Gpa, Gva, PAGE_SIZE};
-use ring3_x64::{Engine, Exit};
+use ring3_memory::{Access, Gpa, PAGE_SIZE};
+use ring3_x64::Exit;
 
 use crate::Machine;
 
@@ -12,7 +11,13 @@ const WORD: u64 = 8;
 impl Machine {
     /// The guest touches a physical address without RAM.
     pub(crate) fn device_access(&mut self, exit: &Exit) {
-        let Exit::Device { pa, access, size } = *exit else {
+        let Exit::Device {
+            pa,
+            access,
+            size,
+            read_write,
+        } = *exit
+        else {
             return;
         };
         let size = u64::from(size);
@@ -31,7 +36,7 @@ impl Machine {
         };
         let place = Gpa(scratch.0 + offset);
         let reads = access == Access::Read;
-        let writes = access == Access::Write || self.also_writes();
+        let writes = access == Access::Write || read_write;
         for at in (0..size).step_by(WORD as usize).filter(|_| reads) {
             let piece = (size - at).min(WORD) as u8;
             let answer = self.with_device(device, |model, bus| {
@@ -61,51 +66,10 @@ impl Machine {
 
     /// Runs one instruction with the scratch page in place of the device's. What stopped it, if it did not retire.
     fn step_over_device(&mut self, pa: Gpa, scratch: Gpa) -> Option<Exit> {
-        let n = self.current;
         self.memory.stand_in(Some((pa, scratch)));
-        let exit = {
-            let Self {
-                memory,
-                engine,
-                processors,
-                ..
-            } = self;
-            let until = processors[n].cpu.icount + 1;
-            engine.get().run(&mut processors[n].cpu, memory, until)
-        };
+        let exit = self.run_one_instruction();
         self.memory.stand_in(None);
         (exit != Exit::Limit).then_some(exit)
-    }
-
-    /// Whether the instruction at RIP, which reads memory, writes it too.
-    fn also_writes(&self) -> bool {
-        let mut bytes = [0; 15];
-        let rip = self.processor().cpu.rip;
-        // An instruction near the end of its page may be shorter than 15 bytes.
-        let length = (1..=bytes.len())
-            .rev()
-            .find(|length| {
-                let part = bytes.get_mut(..*length).unwrap_or_default();
-                self.memory
-                    .peek_bytes(None, Gva::<u8>::new(rip), part)
-                    .is_ok()
-            })
-            .unwrap_or(0);
-        let code = bytes.get(..length).unwrap_or_default();
-        let instruction = Decoder::with_ip(64, code, rip, DecoderOptions::NONE).decode();
-        InstructionInfoFactory::new()
-            .info(&instruction)
-            .used_memory()
-            .iter()
-            .any(|memory| {
-                matches!(
-                    memory.access(),
-                    OpAccess::Write
-                        | OpAccess::ReadWrite
-                        | OpAccess::CondWrite
-                        | OpAccess::ReadCondWrite
-                )
-            })
     }
 
     /// `in` and `out`.

@@ -161,17 +161,7 @@ impl Machine {
             length = length.min(self.clock.ps_until(due) / PS_PER_INSTRUCTION + 1);
         }
         length = length.min(self.budget.saturating_sub(self.instructions()).max(1));
-        let exit = {
-            let Self {
-                memory,
-                engine,
-                processors,
-                ..
-            } = self;
-            engine
-                .get()
-                .run(&mut processors[n].cpu, memory, start + length)
-        };
+        let exit = self.run_engine(start + length);
         let ran = self.processors[n].cpu.icount.wrapping_sub(start);
         let parallel = self.processors.len() as u64;
         self.clock.advance_ps(ran * PS_PER_INSTRUCTION / parallel);
@@ -231,20 +221,30 @@ impl Machine {
 
     /// Runs the instruction that a finding was about, this time unchecked.
     fn step_without_shadow(&mut self) {
-        let n = self.current;
         self.memory.shadow_enabled(false);
-        let exit = {
-            let Self {
-                memory,
-                engine,
-                processors,
-                ..
-            } = self;
-            let until = processors[n].cpu.icount + 1;
-            engine.get().run(&mut processors[n].cpu, memory, until)
-        };
+        let exit = self.run_one_instruction();
         self.memory.shadow_enabled(true);
         self.handle(exit);
+    }
+
+    /// Runs one instruction of the current processor.
+    pub(crate) fn run_one_instruction(&mut self) -> Exit {
+        let until = self.processor().cpu.icount + 1;
+        self.run_engine(until)
+    }
+
+    /// Runs the current processor until it has retired so many instructions in all, or leaves the engine before.
+    fn run_engine(&mut self, until: u64) -> Exit {
+        let Self {
+            memory,
+            engine,
+            processors,
+            current,
+            ..
+        } = self;
+        engine
+            .get()
+            .run(&mut processors[*current].cpu, memory, until)
     }
 
     /// `hlt`: with interrupts off nothing wakes this processor again.

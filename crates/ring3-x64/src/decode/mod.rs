@@ -8,7 +8,9 @@ mod system;
 mod table;
 mod vector;
 
-use iced_x86::{Decoder, DecoderError, DecoderOptions, Instruction};
+use iced_x86::{
+    Decoder, DecoderError, DecoderOptions, Instruction, InstructionInfoFactory, OpAccess,
+};
 use ring3_memory::{Access, Fault, Memory, PAGE_SIZE, Privilege};
 
 use crate::block::Parts;
@@ -128,6 +130,20 @@ pub(crate) fn inspect(
     let mut decoder = Decoder::with_ip(64, bytes.get(..fetched.len)?, rip, DecoderOptions::NONE);
     let instruction = decoder.decode();
     (!instruction.is_invalid()).then_some((instruction, bytes))
+}
+
+/// Whether an instruction reads a memory operand and writes the same one.
+pub(crate) fn reads_and_writes(instruction: &Instruction) -> bool {
+    InstructionInfoFactory::new()
+        .info(instruction)
+        .used_memory()
+        .iter()
+        .any(|memory| {
+            matches!(
+                memory.access(),
+                OpAccess::ReadWrite | OpAccess::ReadCondWrite
+            )
+        })
 }
 
 impl Builder {
