@@ -10,6 +10,7 @@ use crate::export::argument::Code;
 use crate::flow::Flow;
 use crate::io::device::read_string;
 use crate::layout::UNICODE_STRING;
+use crate::machine::modules::within;
 use crate::ntstatus::{
     NTSTATUS, STATUS_FLT_INSTANCE_ALTITUDE_COLLISION, STATUS_INVALID_PARAMETER, STATUS_SUCCESS,
 };
@@ -98,7 +99,7 @@ fn gone(cx: &mut Machine, callback: Callback) -> NTSTATUS {
 
 /// Reports the callbacks that code of this image registered and did not take back.
 pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     let left: Vec<Callback> = cx
         .cm
         .callbacks

@@ -8,6 +8,7 @@ use crate::Machine;
 use crate::export::argument::Code;
 use crate::layout::OBJECT_ATTRIBUTES;
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::ntstatus::{
     NTSTATUS, STATUS_INSUFFICIENT_RESOURCES, STATUS_OBJECT_NAME_NOT_FOUND,
     STATUS_OBJECT_TYPE_MISMATCH, STATUS_SUCCESS,
@@ -77,7 +78,7 @@ fn notify(cx: &mut Machine, object: u64, first: u64, second: u64) {
 
 /// Reports the routines that code of this image registered and did not take back.
 pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     let left: Vec<Registration> = cx
         .ex
         .callbacks

@@ -13,9 +13,10 @@ use super::fast_mutex::too_high;
 use super::pool::Kind as PoolKind;
 use crate::Machine;
 use crate::flow::{Flow, Key};
-use crate::layout::{ERESOURCE, KTHREAD, LIST_ENTRY, OWNER_ENTRY};
+use crate::layout::{ERESOURCE, KTHREAD, OWNER_ENTRY};
 use crate::locks::{self, Holder, Kind};
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::machine::thread::ThreadId;
 use crate::machine::wait::Wait;
 
@@ -233,8 +234,7 @@ fn write_table(cx: &mut Machine, at: Gva<ERESOURCE>, resource: &Resource) -> Res
 pub fn initialize(cx: &mut Machine, at: Gva<ERESOURCE>) -> Result<(), Fault> {
     cx.memory.fill(at, ERESOURCE::SIZE, 0)?;
     let links = at.at(ERESOURCE::SystemResourcesList);
-    cx.memory.set(links, LIST_ENTRY::Flink, links)?;
-    cx.memory.set(links, LIST_ENTRY::Blink, links)?;
+    crate::ke::list::initialize(&mut cx.memory, links)?;
     let creator = cx.caller;
     if cx
         .ex
@@ -487,7 +487,7 @@ pub fn set_owner(
 
 /// Reports the resources that code of an image made and did not delete.
 pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     let left: Vec<(u64, u64)> = cx
         .ex
         .resources

@@ -172,8 +172,7 @@ pub fn queue_item(cx: &mut Machine, item: Gva<WORK_QUEUE_ITEM>, queue: u32) -> R
     }
     // Not NULL while queued, as the list entry of a real queue.
     let list = item.at(WORK_QUEUE_ITEM::List);
-    cx.memory.set(list, LIST_ENTRY::Flink, list)?;
-    cx.memory.set(list, LIST_ENTRY::Blink, list)?;
+    crate::ke::list::initialize(&mut cx.memory, list)?;
     let work = Work {
         item: item.raw(),
         routine,

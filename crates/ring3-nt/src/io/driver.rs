@@ -14,6 +14,7 @@ use crate::Machine;
 use crate::flow::Flow;
 use crate::layout::{DEVICE_OBJECT, DRIVER_EXTENSION, DRIVER_OBJECT, UNICODE_STRING, element};
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::machine::thread::{ProcessId, ThreadState};
 use crate::mm::loader::LoadError;
 use crate::ntstatus::{NTSTATUS, STATUS_INVALID_DEVICE_REQUEST, STATUS_SUCCESS};
@@ -300,7 +301,7 @@ fn finish_unload(cx: &mut Machine, number: usize) {
     driver.unloaded = true;
     let (object, base) = (driver.object, driver.base);
     let size = cx.modules.at(base).map_or(0, |m| m.size);
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     for device in cx.devices_of(object) {
         let owner = cx.ob.objects.get(&device.raw()).map_or(0, |o| o.owner);
         let text = format!("{} still exists after unload", device_name(cx, device));

@@ -7,7 +7,7 @@ use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::flow::Flow;
 use crate::layout::{
-    DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, LIST_ENTRY, element,
+    DEVICE_OBJECT, DRIVER_OBJECT, IO_STACK_LOCATION, IO_STATUS_BLOCK, IRP, element,
 };
 use crate::machine::finding::Severity;
 use crate::ntstatus::{NTSTATUS, STATUS_INVALID_DEVICE_REQUEST};
@@ -94,8 +94,7 @@ pub fn initialize(cx: &mut Machine, irp: Gva<IRP>, size: u64, stack: u8) -> Resu
     m.set(irp, IRP::StackCount, stack as i8)?;
     m.set(irp, IRP::CurrentLocation, (stack + 1) as i8)?;
     let list = irp.at(IRP::ThreadListEntry);
-    m.set(list, LIST_ENTRY::Flink, list)?;
-    m.set(list, LIST_ENTRY::Blink, list)?;
+    crate::ke::list::initialize(m, list)?;
     let beyond = irp.cast::<u8>().byte_add(self::size(stack)).cast();
     m.set(irp, IRP::Tail_Overlay_CurrentStackLocation, beyond)
 }

@@ -7,6 +7,7 @@ use crate::Machine;
 use crate::export::argument::Code;
 use crate::export::irql::DISPATCH_LEVEL;
 use crate::flow::Flow;
+use crate::ke::list;
 use crate::layout::{
     DEVICE_OBJECT, DEVOBJ_EXTENSION, DRIVER_OBJECT, IRP, KDEVICE_QUEUE, KDEVICE_QUEUE_ENTRY,
     LIST_ENTRY,
@@ -26,30 +27,9 @@ pub(super) fn initialize(cx: &mut Machine, queue: Gva<KDEVICE_QUEUE>) -> Result<
         .set(queue, KDEVICE_QUEUE::Type, DEVICE_QUEUE_OBJECT)?;
     cx.memory
         .set(queue, KDEVICE_QUEUE::Size, KDEVICE_QUEUE::SIZE as i16)?;
-    cx.memory.set(head, LIST_ENTRY::Flink, head)?;
-    cx.memory.set(head, LIST_ENTRY::Blink, head)?;
+    list::initialize(&mut cx.memory, head)?;
     cx.memory.set(queue, KDEVICE_QUEUE::Lock, 0)?;
     cx.memory.set(queue, KDEVICE_QUEUE::Busy, 0)
-}
-
-/// Links an entry in before another one.
-fn link_before(
-    cx: &mut Machine,
-    entry: Gva<LIST_ENTRY>,
-    next: Gva<LIST_ENTRY>,
-) -> Result<(), Fault> {
-    let before = cx.memory.get(next, LIST_ENTRY::Blink)?;
-    cx.memory.set(entry, LIST_ENTRY::Flink, next)?;
-    cx.memory.set(entry, LIST_ENTRY::Blink, before)?;
-    cx.memory.set(before, LIST_ENTRY::Flink, entry)?;
-    cx.memory.set(next, LIST_ENTRY::Blink, entry)
-}
-
-fn unlink(cx: &mut Machine, entry: Gva<LIST_ENTRY>) -> Result<(), Fault> {
-    let next = cx.memory.get(entry, LIST_ENTRY::Flink)?;
-    let before = cx.memory.get(entry, LIST_ENTRY::Blink)?;
-    cx.memory.set(before, LIST_ENTRY::Flink, next)?;
-    cx.memory.set(next, LIST_ENTRY::Blink, before)
 }
 
 /// Queues an entry if the queue is busy; else the queue becomes busy and false is the result. With a key the
@@ -74,7 +54,7 @@ fn insert(
         }
         cx.memory.set(entry, KDEVICE_QUEUE_ENTRY::SortKey, key)?;
     }
-    link_before(cx, entry.cast(), place)?;
+    list::insert_before(&mut cx.memory, place, entry.cast())?;
     cx.memory.set(entry, KDEVICE_QUEUE_ENTRY::Inserted, 1)?;
     Ok(true)
 }
@@ -109,7 +89,7 @@ fn remove(
             found = first;
         }
     }
-    unlink(cx, found)?;
+    list::remove(&mut cx.memory, found)?;
     let entry = found.cast::<KDEVICE_QUEUE_ENTRY>();
     cx.memory.set(entry, KDEVICE_QUEUE_ENTRY::Inserted, 0)?;
     Ok(entry)
@@ -358,7 +338,7 @@ impl DeviceQueues {
         {
             return Ok(false);
         }
-        unlink(cx, DeviceQueueEntry.cast())?;
+        list::remove(&mut cx.memory, DeviceQueueEntry.cast())?;
         cx.memory
             .set(DeviceQueueEntry, KDEVICE_QUEUE_ENTRY::Inserted, 0)?;
         Ok(true)

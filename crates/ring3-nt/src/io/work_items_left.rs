@@ -8,11 +8,12 @@ use ring3_macros::resumable;
 use crate::Machine;
 use crate::ex::work_queue::{DONE, Work};
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::machine::wait::Wait;
 
 /// The items that code of an image queued or that run in it.
 fn items_of(cx: &Machine, base: u64, size: u32) -> Vec<Work> {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     cx.ex
         .work
         .pending()

@@ -117,11 +117,11 @@ pub fn insert(
     let queue = head(object, mode);
     // Special kernel APCs go before normal ones, behind their like.
     let special = mode != USER_MODE && is_special(cx, apc);
-    let next = list::entries(cx, queue)
+    let next = list::entries(&cx.memory, queue)
         .into_iter()
         .find(|e| special && !is_special(cx, apc_of(*e)))
         .unwrap_or(queue);
-    list::insert_before(cx, next, apc.at(KAPC::ApcListEntry))?;
+    list::insert_before(&mut cx.memory, next, apc.at(KAPC::ApcListEntry))?;
     cx.trace
         .event("apc", &[apc.raw(), u64::from(target.0), mode as u64]);
     let state = object.at(KTHREAD::ApcState);
@@ -150,7 +150,7 @@ pub fn remove(cx: &mut Machine, apc: Gva<KAPC>) -> Result<bool, Fault> {
     if cx.memory.get(apc, KAPC::Inserted)? == 0 {
         return Ok(false);
     }
-    list::remove(cx, apc.at(KAPC::ApcListEntry))?;
+    list::remove(&mut cx.memory, apc.at(KAPC::ApcListEntry))?;
     cx.memory.set(apc, KAPC::Inserted, 0u8)?;
     Ok(true)
 }
@@ -177,7 +177,7 @@ fn waits_for_user_apcs(cx: &Machine, thread: ThreadId) -> bool {
 /// Whether user APCs are queued to a thread.
 #[must_use]
 pub fn has_user_apcs(cx: &Machine, thread: ThreadId) -> bool {
-    !list::entries(cx, head(object_of(cx, thread), USER_MODE)).is_empty()
+    !list::entries(&cx.memory, head(object_of(cx, thread), USER_MODE)).is_empty()
 }
 
 /// If a blocked thread can get its kernel APC, it leaves its wait for it and waits again afterwards.
@@ -240,7 +240,7 @@ pub struct Taken {
 fn take(cx: &mut Machine, mode: i8) -> Option<Taken> {
     let thread = cx.thread().object.cast::<KTHREAD>();
     let queue = head(thread, mode);
-    let first = list::entries(cx, queue).first().copied();
+    let first = list::entries(&cx.memory, queue).first().copied();
     let Some(first) = first else {
         if mode != USER_MODE {
             let state = thread.at(KTHREAD::ApcState);
@@ -276,12 +276,6 @@ fn take(cx: &mut Machine, mode: i8) -> Option<Taken> {
     Some(taken)
 }
 
-fn write_values(cx: &mut Machine, locals: u64, values: [u64; 4]) {
-    for (i, value) in values.into_iter().enumerate() {
-        let _ = cx.memory.write(Gva::new(locals + 8 * i as u64), value);
-    }
-}
-
 fn read_values(cx: &Machine, locals: u64) -> [u64; 4] {
     std::array::from_fn(|i| cx.memory.read(Gva::new(locals + 8 * i as u64)).unwrap_or(0))
 }
@@ -291,8 +285,21 @@ fn set_in_progress(cx: &mut Machine, value: u64) {
     let _ = KAPC_STATE::KernelApcInProgress.write(&mut cx.memory, state, value);
 }
 
-/// A kernel routine must return at the level at which it was called.
-fn check_level(cx: &mut Machine, taken: &Taken) {
+/// Calls the kernel routine of an APC with pointers to the four words at `locals`, which it may change. It must return
+/// at the level at which it was called.
+#[resumable]
+fn call_kernel_routine(cx: &mut Machine, taken: Taken, locals: u64) {
+    for (i, value) in taken.values.into_iter().enumerate() {
+        let _ = cx.memory.write(Gva::new(locals + 8 * i as u64), value);
+    }
+    call!(
+        taken.kernel_routine,
+        taken.apc,
+        locals,
+        locals + 8,
+        locals + 16,
+        locals + 24
+    );
     let level = cx.irql();
     if level != APC_LEVEL {
         let name = cx.symbolize(taken.kernel_routine);
@@ -318,16 +325,7 @@ pub fn deliver(cx: &mut Machine, locals: u64) -> Flow {
             set_in_progress(cx, 0);
             continue;
         }
-        write_values(cx, locals, taken.values);
-        call!(
-            taken.kernel_routine,
-            taken.apc,
-            locals,
-            locals + 8,
-            locals + 16,
-            locals + 24
-        );
-        check_level(cx, &taken);
+        host!(call_kernel_routine(taken, locals));
         let values: [u64; 4] = read_values(cx, locals);
         if !taken.special && values[0] != 0 {
             set_in_progress(cx, 1);
@@ -345,16 +343,7 @@ pub fn deliver(cx: &mut Machine, locals: u64) -> Flow {
 pub fn deliver_user(cx: &mut Machine, locals: u64) -> Flow {
     while let Some(found) = take(cx, USER_MODE) {
         let taken: Taken = found;
-        write_values(cx, locals, taken.values);
-        call!(
-            taken.kernel_routine,
-            taken.apc,
-            locals,
-            locals + 8,
-            locals + 16,
-            locals + 24
-        );
-        check_level(cx, &taken);
+        host!(call_kernel_routine(taken, locals));
         if read_values(cx, locals)[0] != 0 {
             return Flow::NotModelled("the normal routine of a user APC: user-mode code".into());
         }

@@ -16,8 +16,7 @@ pub fn initialize_header(
     state: i32,
 ) -> Result<(), Fault> {
     let list: Gva<LIST_ENTRY> = object.at(DISPATCHER_HEADER::WaitListHead);
-    cx.memory.set(list, LIST_ENTRY::Flink, list)?;
-    cx.memory.set(list, LIST_ENTRY::Blink, list)?;
+    crate::ke::list::initialize(&mut cx.memory, list)?;
     // Type, signalling, size in 4-byte units and inserted are one word.
     cx.memory.write(
         object.cast::<u32>(),

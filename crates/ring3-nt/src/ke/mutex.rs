@@ -38,7 +38,7 @@ pub(super) fn acquire(cx: &mut Machine, mutant: Gva<KMUTANT>, thread: ThreadId) 
     if value == 1 {
         hold_off_apcs(cx, mutant, owner, -1);
         let entry = mutant.at(KMUTANT::MutantListEntry);
-        let _ = list::insert_before(cx, owner.at(KTHREAD::MutantListHead), entry);
+        let _ = list::insert_before(&mut cx.memory, owner.at(KTHREAD::MutantListHead), entry);
     }
     let abandoned = KMUTANT::Abandoned.read(&cx.memory, mutant).unwrap_or(0) != 0;
     let _ = KMUTANT::Abandoned.write(&mut cx.memory, mutant, 0);
@@ -58,13 +58,13 @@ fn hold_off_apcs(cx: &mut Machine, mutant: Gva<KMUTANT>, owner: Gva<KTHREAD>, si
 fn disown(cx: &mut Machine, mutant: Gva<KMUTANT>, owner: Gva<KTHREAD>) -> Result<(), Fault> {
     cx.memory.set(mutant, KMUTANT::OwnerThread, Gva::NULL)?;
     hold_off_apcs(cx, mutant, owner, 1);
-    list::remove(cx, mutant.at(KMUTANT::MutantListEntry))
+    list::remove(&mut cx.memory, mutant.at(KMUTANT::MutantListEntry))
 }
 
 /// What the current thread still owns when it ends: a bugcheck for a KMUTEX, abandonment for a mutant.
 pub(crate) fn abandon_all(cx: &mut Machine) -> Option<(u32, [u64; 4])> {
     let thread = cx.thread().object.cast::<KTHREAD>();
-    for entry in list::entries(cx, thread.at(KTHREAD::MutantListHead)) {
+    for entry in list::entries(&cx.memory, thread.at(KTHREAD::MutantListHead)) {
         let mutant = entry
             .byte_sub(KMUTANT::MutantListEntry.offset().into())
             .cast::<KMUTANT>();
@@ -76,6 +76,7 @@ pub(crate) fn abandon_all(cx: &mut Machine) -> Option<(u32, [u64; 4])> {
             ));
         }
         let _ = disown(cx, mutant, thread);
+        cx.lock_renewed(mutant.raw());
         let _ = KMUTANT::Abandoned.write(&mut cx.memory, mutant, 1);
         dispatcher::signal_boosted(cx, mutant.cast(), 1, MUTANT_INCREMENT);
     }

@@ -293,8 +293,7 @@ fn create_thread_at(
             .at(DISPATCHER_HEADER::WaitListHead),
     ];
     for list in lists {
-        let _ = m.set(list, LIST_ENTRY::Flink, list);
-        let _ = m.set(list, LIST_ENTRY::Blink, list);
+        let _ = crate::ke::list::initialize(m, list);
     }
     let state = thread.at(KTHREAD::ApcState);
     let _ = m.set(state, KAPC_STATE::Process, process_object.cast());

@@ -8,6 +8,11 @@ use ring3_symbols::SymbolFile;
 
 use crate::layout::KLDR_DATA_TABLE_ENTRY;
 
+/// Whether addresses lie in the `size` bytes from `base` on.
+pub fn within(base: u64, size: u32) -> impl Fn(u64) -> bool + Copy {
+    move |address| address >= base && address - base < u64::from(size)
+}
+
 /// An image in guest memory.
 #[derive(Clone, Debug)]
 pub struct Module {
@@ -37,7 +42,7 @@ impl Module {
     /// Whether an address lies in it.
     #[must_use]
     pub fn contains(&self, address: u64) -> bool {
-        address >= self.base && address - self.base < u64::from(self.size)
+        within(self.base, self.size)(address)
     }
 
     /// The name of the section that an address lies in.

@@ -13,6 +13,7 @@ use crate::flow::{Flow, Key};
 use crate::io::device::read_string;
 use crate::layout::UNICODE_STRING;
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::machine::wait::Wait;
 use crate::ntstatus::{
     NTSTATUS, STATUS_ACCESS_DENIED, STATUS_FLT_INSTANCE_ALTITUDE_COLLISION,
@@ -213,7 +214,7 @@ fn unregister(cx: &mut Machine, handle: u64) {
 
 /// Reports the registrations that code of this image made and did not take back.
 pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     let left: Vec<u64> = cx
         .ob
         .callbacks

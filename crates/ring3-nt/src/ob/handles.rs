@@ -4,6 +4,7 @@ use super::{Handle, Kind};
 use crate::Machine;
 use crate::flow::Flow;
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::machine::thread::ProcessId;
 use crate::ntstatus::{STATUS_HANDLE_NOT_CLOSABLE, STATUS_INVALID_HANDLE};
 
@@ -200,7 +201,7 @@ pub fn last_of_key(cx: &Machine, handle: u64) -> u64 {
 /// Reports the handles that code of this image opened and did not close, and the references that it took
 /// and did not drop.
 pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     let open: Vec<(u64, u64, u64)> = cx
         .ob
         .handles

@@ -177,8 +177,7 @@ fn write_type(
         OBJECT_HEADER::TypeIndex,
         stored_index(index_of("Type"), slot.raw()),
     )?;
-    m.set(list, LIST_ENTRY::Flink, list)?;
-    m.set(list, LIST_ENTRY::Blink, list)?;
+    crate::ke::list::initialize(m, list)?;
     m.write_bytes(slot.byte_add(TEXT), &text)?;
     let name = body.at(OBJECT_TYPE::Name);
     m.set(name, UNICODE_STRING::Length, text.len() as u16)?;

@@ -3,6 +3,7 @@
 use ring3_memory::{Fault, Gva};
 
 use crate::Machine;
+use crate::ke::list;
 use crate::layout::{KLDR_DATA_TABLE_ENTRY, LIST_ENTRY, UNICODE_STRING};
 use crate::mm::space::{self, Region};
 
@@ -57,11 +58,7 @@ pub fn insert(cx: &mut Machine, base: u64) {
         m.set(entry, KLDR_DATA_TABLE_ENTRY::LoadCount, 1u16)?;
         let Some(head) = head(cx) else { return Ok(()) };
         let link = entry.cast::<LIST_ENTRY>();
-        let last = cx.memory.get(head, LIST_ENTRY::Blink)?;
-        cx.memory.set(link, LIST_ENTRY::Flink, head)?;
-        cx.memory.set(link, LIST_ENTRY::Blink, last)?;
-        cx.memory.set(last, LIST_ENTRY::Flink, link)?;
-        cx.memory.set(head, LIST_ENTRY::Blink, link)
+        list::insert_before(&mut cx.memory, head, link)
     })();
     if written.is_ok() {
         cx.modules.update(base, |m| m.entry_in_list = entry);
@@ -79,11 +76,6 @@ pub fn remove(cx: &mut Machine, base: u64) {
         return;
     };
     let link = entry.cast::<LIST_ENTRY>();
-    let _ = (|| -> Result<(), Fault> {
-        let next = cx.memory.get(link, LIST_ENTRY::Flink)?;
-        let previous = cx.memory.get(link, LIST_ENTRY::Blink)?;
-        cx.memory.set(next, LIST_ENTRY::Blink, previous)?;
-        cx.memory.set(previous, LIST_ENTRY::Flink, next)
-    })();
+    let _ = list::remove(&mut cx.memory, link);
     cx.free_pages(Region::Objects, entry.cast());
 }

@@ -13,6 +13,7 @@ use crate::flow::{Flow, Key};
 use crate::ke::level::region;
 use crate::layout::{CLIENT_ID, PS_CREATE_NOTIFY_INFO};
 use crate::machine::finding::Severity;
+use crate::machine::modules::within;
 use crate::machine::thread::{ProcessId, ThreadId};
 use crate::ntstatus::{NTSTATUS, STATUS_SUCCESS};
 
@@ -304,7 +305,7 @@ fn image_loaded(
 
 /// Reports the routines that code of this image registered and did not take back.
 pub fn report_left(cx: &mut Machine, base: u64, size: u32) {
-    let inside = |address: u64| address >= base && address - base < u64::from(size);
+    let inside = within(base, size);
     let left: Vec<Routine> = cx
         .ps
         .notify

@@ -37,8 +37,7 @@ pub const VARIABLES: &[Variable] = &[
         summary: "Head of the list of loaded images.",
         init: |cx, at| {
             let head = at.cast::<LIST_ENTRY>();
-            let _ = cx.memory.set(head, LIST_ENTRY::Flink, head);
-            let _ = cx.memory.set(head, LIST_ENTRY::Blink, head);
+            let _ = crate::ke::list::initialize(&mut cx.memory, head);
             let bases: Vec<u64> = cx.modules.iter().map(|m| m.base).collect();
             for base in bases {
                 crate::ps::loaded_modules::insert(cx, base);

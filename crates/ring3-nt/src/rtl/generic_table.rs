@@ -12,6 +12,7 @@ use super::table_search::{self as tables, Node, Routines, Sort, Tree, enumerate}
 use crate::Machine;
 use crate::export::argument::Code;
 use crate::flow::Flow;
+use crate::ke::list;
 use crate::layout::{LIST_ENTRY, RTL_GENERIC_TABLE, RTL_SPLAY_LINKS};
 
 const SORT: Sort = Sort::Splay;
@@ -66,11 +67,7 @@ fn link(
         splay::set_child(cx, above, side, node)?;
     }
     let list = table.at(RTL_GENERIC_TABLE::InsertOrderList);
-    let last = cx.memory.get(list, LIST_ENTRY::Blink)?;
-    cx.memory.set(entry(node), LIST_ENTRY::Flink, list)?;
-    cx.memory.set(entry(node), LIST_ENTRY::Blink, last)?;
-    cx.memory.set(last, LIST_ENTRY::Flink, entry(node))?;
-    cx.memory.set(list, LIST_ENTRY::Blink, entry(node))?;
+    list::insert_before(&mut cx.memory, list, entry(node))?;
     raise(cx, table, node)?;
     count(cx, table, 1)
 }
@@ -126,11 +123,7 @@ impl Tree for Splay {
         let table: Table = table.cast();
         let root = splay::remove(cx, node.cast())?;
         cx.memory.set(table, RTL_GENERIC_TABLE::TableRoot, root)?;
-        let entry = entry(node.cast());
-        let before = cx.memory.get(entry, LIST_ENTRY::Blink)?;
-        let after = cx.memory.get(entry, LIST_ENTRY::Flink)?;
-        cx.memory.set(before, LIST_ENTRY::Flink, after)?;
-        cx.memory.set(after, LIST_ENTRY::Blink, before)?;
+        list::remove(&mut cx.memory, entry(node.cast()))?;
         count(cx, table, -1)
     }
 
@@ -157,8 +150,7 @@ impl GenericTables {
     ) -> Result<(), Fault> {
         cx.memory.fill(Table, RTL_GENERIC_TABLE::SIZE, 0)?;
         let list = Table.at(RTL_GENERIC_TABLE::InsertOrderList);
-        cx.memory.set(list, LIST_ENTRY::Flink, list)?;
-        cx.memory.set(list, LIST_ENTRY::Blink, list)?;
+        list::initialize(&mut cx.memory, list)?;
         cx.memory
             .set(Table, RTL_GENERIC_TABLE::OrderedPointer, list)?;
         cx.memory
