@@ -247,23 +247,6 @@ impl Memory {
         })
     }
 
-    /// [`Self::poison`] for physical addresses.
-    pub fn poison_physical(&mut self, pa: Gpa, len: u64, code: u8) {
-        let end = pa.0.saturating_add(len).min(self.ram.end);
-        let mut at = pa.0;
-        while at < end {
-            let next = end.min((at | 0xfff) + 1);
-            let new = |group, from, to| poisoned(group, from, to, code);
-            self.change_frame_shadow(
-                at >> 12,
-                at as usize % PAGE_SIZE,
-                (next - at) as usize,
-                &new,
-            );
-            at = next;
-        }
-    }
-
     /// Calls `new(old, from, to)` for each group's shadow byte in the range, of which bytes `from..to` are meant.
     fn change_shadow(&mut self, va: u64, len: u64, new: &dyn Fn(u8, u8, u8) -> u8) {
         let mut va = va;

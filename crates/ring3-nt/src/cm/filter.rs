@@ -228,16 +228,7 @@ fn context_of(cx: &Machine, object: u64, cookie: u64) -> u64 {
 fn subject(operation: &Operation) -> u64 {
     match operation {
         Operation::Open(name) | Operation::Create(name, ..) => name.root,
-        Operation::DeleteKey(t)
-        | Operation::SetValue(t, ..)
-        | Operation::DeleteValue(t, ..)
-        | Operation::QueryKey(t, ..)
-        | Operation::QueryValue(t, ..)
-        | Operation::EnumerateKey(t, ..)
-        | Operation::EnumerateValue(t, ..)
-        | Operation::Rename(t, ..)
-        | Operation::SetInformation(t, ..)
-        | Operation::Flush(t) => t.object,
+        other => other.target().map_or(0, |t| t.object),
     }
 }
 
@@ -336,16 +327,7 @@ fn object_of(cx: &Machine, operation: &Operation, status: NTSTATUS) -> u64 {
             let handle = cx.memory.peek(name.handle).unwrap_or(0);
             crate::ob::handles::find(cx, handle).map_or(0, |entry| entry.object)
         }
-        Operation::DeleteKey(t)
-        | Operation::SetValue(t, ..)
-        | Operation::DeleteValue(t, ..)
-        | Operation::QueryKey(t, ..)
-        | Operation::QueryValue(t, ..)
-        | Operation::EnumerateKey(t, ..)
-        | Operation::EnumerateValue(t, ..)
-        | Operation::Rename(t, ..)
-        | Operation::SetInformation(t, ..)
-        | Operation::Flush(t) => t.object,
+        other => other.target().map_or(0, |t| t.object),
     }
 }
 

@@ -103,6 +103,26 @@ pub enum Operation {
     Flush(Target),
 }
 
+impl Operation {
+    /// The key that it works on; none for those that open one.
+    #[must_use]
+    pub fn target(&self) -> Option<&Target> {
+        match self {
+            Self::Open(_) | Self::Create(..) => None,
+            Self::DeleteKey(t)
+            | Self::SetValue(t, ..)
+            | Self::DeleteValue(t, ..)
+            | Self::QueryKey(t, ..)
+            | Self::QueryValue(t, ..)
+            | Self::EnumerateKey(t, ..)
+            | Self::EnumerateValue(t, ..)
+            | Self::Rename(t, ..)
+            | Self::SetInformation(t, ..)
+            | Self::Flush(t) => Some(t),
+        }
+    }
+}
+
 /// The key that a handle means.
 ///
 /// # Errors

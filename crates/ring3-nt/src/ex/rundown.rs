@@ -18,8 +18,8 @@ pub(super) const ACTIVE: u64 = 1;
 /// `EX_RUNDOWN_COUNT_INC`.
 pub(super) const ONE: u64 = 2;
 
-fn key(at: Gva<EX_RUNDOWN_REF>) -> Key {
-    Key::new("rundown", at.raw())
+fn key(at: u64) -> Key {
+    Key::new("rundown", at)
 }
 
 fn acquire(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<bool, Fault> {
@@ -44,39 +44,51 @@ fn release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>, count: u32) -> Result<(), 
         cx.ex.rundowns.get(&at.raw()).copied()
     };
     let Some(after) = left.and_then(|left| left.checked_sub(count)) else {
-        let text = format!(
-            "run-down protection of {:#x} is released more often than it was acquired",
-            at.raw()
-        );
-        cx.report("rundown/over-release", Severity::Error, text);
+        report_over_release(cx, at.raw());
         return Ok(());
     };
     if value & ACTIVE == 0 {
         return cx.memory.set(at, EX_RUNDOWN_REF::Count, after * ONE);
     }
-    if after == 0 {
-        cx.ex.rundowns.remove(&at.raw());
-        cx.wake(key(at));
-    } else {
-        cx.ex.rundowns.insert(at.raw(), after);
-    }
+    note_left(cx, at.raw(), after);
     Ok(())
 }
 
+/// So many references are left of one that is waited for.
+pub(super) fn note_left(cx: &mut Machine, at: u64, after: u64) {
+    if after == 0 {
+        cx.ex.rundowns.remove(&at);
+        cx.wake(key(at));
+    } else {
+        cx.ex.rundowns.insert(at, after);
+    }
+}
+
+/// Waits until no reference is left.
 #[resumable]
+pub(super) fn wait_for_last(cx: &mut Machine, at: u64) -> Flow {
+    while cx.ex.rundowns.contains_key(&at) {
+        if cx.irql() >= DISPATCH_LEVEL {
+            return Flow::Bugcheck(0xb8, [cx.thread().object.raw(), 0, 0, 0]);
+        }
+        wait!(Wait::On(key(at)));
+    }
+    Flow::Return(crate::machine::SCRUBBED)
+}
+
+pub(super) fn report_over_release(cx: &mut Machine, at: u64) {
+    let text =
+        format!("run-down protection of {at:#x} is released more often than it was acquired");
+    cx.report("rundown/over-release", Severity::Error, text);
+}
+
 fn wait_for_release(cx: &mut Machine, at: Gva<EX_RUNDOWN_REF>) -> Result<Flow, Fault> {
     let value: u64 = cx.memory.get(at, EX_RUNDOWN_REF::Count)?;
     cx.memory.set(at, EX_RUNDOWN_REF::Count, ACTIVE)?;
     if value & ACTIVE == 0 && value >= ONE {
         cx.ex.rundowns.insert(at.raw(), value / ONE);
     }
-    while cx.ex.rundowns.contains_key(&at.raw()) {
-        if cx.irql() >= DISPATCH_LEVEL {
-            return Ok(Flow::Bugcheck(0xb8, [cx.thread().object.raw(), 0, 0, 0]));
-        }
-        wait!(Wait::On(key(at)));
-    }
-    Ok(Flow::Return(crate::machine::SCRUBBED))
+    Ok(Flow::Become(wait_for_last(at.raw())))
 }
 
 /// Routines on run-down protection.
@@ -150,9 +162,11 @@ impl Rundowns {
     #[page("wdm/nf-wdm-exwaitforrundownprotectionrelease")]
     #[irql(..=APC_LEVEL)]
     #[returns(())]
-    fn ExWaitForRundownProtectionRelease(cx: &mut Machine, RunRef: Gva<EX_RUNDOWN_REF>) -> Flow {
-        let _ = &cx;
-        Flow::Become(wait_for_release(RunRef))
+    fn ExWaitForRundownProtectionRelease(
+        cx: &mut Machine,
+        RunRef: Gva<EX_RUNDOWN_REF>,
+    ) -> Result<Flow, Fault> {
+        wait_for_release(cx, RunRef)
     }
 
     /// Marks a run-down as over.

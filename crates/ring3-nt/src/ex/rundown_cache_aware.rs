@@ -4,26 +4,20 @@
 //! there are. A reference may be given back on another processor than the one on which it was taken,
 //! so that only the sum of all counts says how many references there are.
 
-use ring3_macros::{exports, resumable};
+use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
 use super::pool::Kind;
-use super::rundown::{ACTIVE, ONE};
+use super::rundown::{ACTIVE, ONE, note_left, report_over_release, wait_for_last};
 use crate::Machine;
-use crate::export::irql::DISPATCH_LEVEL;
-use crate::flow::{Flow, Key};
+use crate::flow::Flow;
 use crate::layout::{EX_RUNDOWN_REF, EX_RUNDOWN_REF_CACHE_AWARE};
 use crate::machine::finding::Severity;
-use crate::machine::wait::Wait;
 
 /// Distance of the counts where there is more than one: a cache line.
 const LINE: u32 = 64;
 
 type Aware = Gva<EX_RUNDOWN_REF_CACHE_AWARE>;
-
-fn key(at: Aware) -> Key {
-    Key::new("rundown", at.raw())
-}
 
 /// How many counts there are, and their distance.
 fn shape(cx: &Machine) -> (u32, u32) {
@@ -110,27 +104,17 @@ fn release(cx: &mut Machine, at: Aware, by: u32) -> Result<(), Fault> {
         cx.ex.rundowns.get(&at.raw()).copied()
     };
     let Some(after) = left.and_then(|left| left.checked_sub(u64::from(by))) else {
-        let text = format!(
-            "run-down protection of {:#x} is released more often than it was acquired",
-            at.raw()
-        );
-        cx.report("rundown/over-release", Severity::Error, text);
+        report_over_release(cx, at.raw());
         return Ok(());
     };
     if value & ACTIVE == 0 {
         let after = value.wrapping_sub(ONE.wrapping_mul(u64::from(by)));
         return cx.memory.set(count, EX_RUNDOWN_REF::Count, after);
     }
-    if after == 0 {
-        cx.ex.rundowns.remove(&at.raw());
-        cx.wake(key(at));
-    } else {
-        cx.ex.rundowns.insert(at.raw(), after);
-    }
+    note_left(cx, at.raw(), after);
     Ok(())
 }
 
-#[resumable]
 fn wait_for_release(cx: &mut Machine, at: Aware) -> Result<Flow, Fault> {
     let value: u64 = cx.memory.get(count(cx, at)?, EX_RUNDOWN_REF::Count)?;
     if value & ACTIVE == 0 {
@@ -140,13 +124,7 @@ fn wait_for_release(cx: &mut Machine, at: Aware) -> Result<Flow, Fault> {
         }
         set_all(cx, at, ACTIVE)?;
     }
-    while cx.ex.rundowns.contains_key(&at.raw()) {
-        if cx.irql() >= DISPATCH_LEVEL {
-            return Ok(Flow::Bugcheck(0xb8, [cx.thread().object.raw(), 0, 0, 0]));
-        }
-        wait!(Wait::On(key(at)));
-    }
-    Ok(Flow::Return(crate::machine::SCRUBBED))
+    Ok(Flow::Become(wait_for_last(at.raw())))
 }
 
 /// Routines on cache-aware run-down protection.
@@ -280,9 +258,8 @@ impl CacheAwareRundowns {
     fn ExWaitForRundownProtectionReleaseCacheAware(
         cx: &mut Machine,
         RunRefCacheAware: Gva<EX_RUNDOWN_REF_CACHE_AWARE>,
-    ) -> Flow {
-        let _ = &cx;
-        Flow::Become(wait_for_release(RunRefCacheAware))
+    ) -> Result<Flow, Fault> {
+        wait_for_release(cx, RunRefCacheAware)
     }
 
     /// Marks a run-down as over.

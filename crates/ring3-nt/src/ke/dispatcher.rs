@@ -7,7 +7,6 @@ use ring3_memory::Gva;
 
 use crate::Machine;
 use crate::layout::{DISPATCHER_HEADER, KMUTANT};
-use crate::locks::{Holder, Kind};
 use crate::machine::thread::{ThreadId, ThreadState};
 use crate::machine::wait::Wait;
 use crate::ntstatus::{STATUS_ABANDONED_WAIT_0, STATUS_TIMEOUT};
@@ -137,12 +136,6 @@ fn waiters(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> Vec<ThreadId> {
     found.into_iter().map(|(_, id)| id).collect()
 }
 
-/// Whether a thread waits for this object.
-#[must_use]
-pub fn has_waiters(cx: &Machine, object: Gva<DISPATCHER_HEADER>) -> bool {
-    !waiters(cx, object).is_empty()
-}
-
 /// Sets the signal state and satisfies waits while it lasts. Gives the previous state.
 pub fn signal(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, value: i32) -> i32 {
     signal_boosted(cx, object, value, 0)
@@ -162,10 +155,6 @@ pub fn signal_boosted(
 }
 
 /// Satisfies the waits that the object's state allows.
-pub fn satisfy_waiters(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>) {
-    satisfy_boosted(cx, object, 0);
-}
-
 fn satisfy_boosted(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, increment: i32) {
     for id in waiters(cx, object) {
         if state(cx, object) <= 0 {
@@ -180,33 +169,6 @@ fn satisfy_boosted(cx: &mut Machine, object: Gva<DISPATCHER_HEADER>, increment: 
             cx.boost(id, increment);
             cx.make_ready(id, result);
         }
-    }
-}
-
-/// What becomes of the mutexes that the running thread, which ends, still owns.
-///
-/// A mutex of KeInitializeMutex stops the system: THREAD_TERMINATE_HELD_MUTEX. One of user mode is
-/// abandoned.
-pub fn abandon_mutexes(cx: &mut Machine) {
-    let holder = Holder::Thread(cx.thread().id);
-    let owned: Vec<u64> = cx
-        .locks
-        .held()
-        .iter()
-        .filter(|c| c.kind == Kind::Mutex && c.holder == holder)
-        .map(|c| c.lock)
-        .collect();
-    for lock in owned {
-        let mutant = Gva::<KMUTANT>::new(lock);
-        if cx.memory.get(mutant, KMUTANT::ApcDisable).unwrap_or(0) != 0 {
-            let thread = cx.thread().object.raw();
-            cx.bugcheck(0x4000_008a, [thread, lock, 0, 0]);
-            return;
-        }
-        cx.lock_renewed(lock);
-        let _ = KMUTANT::Abandoned.write(&mut cx.memory, mutant, 1);
-        let _ = cx.memory.set(mutant, KMUTANT::OwnerThread, Gva::NULL);
-        signal(cx, mutant.cast(), 1);
     }
 }
 

@@ -239,12 +239,6 @@ impl Machine {
     }
 }
 
-/// The guest's name of the current thread: `gs:[188h]`.
-#[must_use]
-pub fn current_thread(cx: &Machine) -> Gva<KTHREAD> {
-    cx.thread().object.cast()
-}
-
 impl Machine {
     /// The running thread gives up its processor after this host call: the next step schedules anew.
     pub fn yield_processor(&mut self) {

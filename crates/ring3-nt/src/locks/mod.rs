@@ -221,17 +221,17 @@ impl Machine {
     /// The running code begins to wait for a lock.
     pub fn lock_waited_for(&mut self, kind: Kind, lock: u64, mode: Mode) {
         let holder = self.lock_holder();
-        let (at, since) = (self.caller, self.clock.now());
-        self.locks.wanted.push(Claim {
+        let claim = Claim {
             lock,
             kind,
             mode,
             holder,
-            at,
-            since,
+            at: self.caller,
+            since: self.clock.now(),
             count: 1,
             level: None,
-        });
+        };
+        self.locks.wanted.push(claim);
         self.report_deadlock(kind, lock, holder);
     }
 
@@ -351,13 +351,6 @@ impl Machine {
                 held.remove(i);
             }
         }
-    }
-
-    /// A wait for a lock ended without it.
-    pub fn lock_given_up(&mut self, lock: u64, holder: Holder) {
-        self.locks
-            .wanted
-            .retain(|c| c.lock != lock || c.holder != holder);
     }
 
     /// The running code now holds a lock in another way.

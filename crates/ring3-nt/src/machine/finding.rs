@@ -40,6 +40,15 @@ pub struct Place {
     pub source: Option<String>,
 }
 
+impl Place {
+    /// The function that it lies in, without the offset, if symbols say so.
+    #[must_use]
+    pub fn function(&self) -> Option<&str> {
+        let symbol = self.symbol.as_deref()?;
+        Some(symbol.rsplit_once('+').map_or(symbol, |(name, _)| name))
+    }
+}
+
 impl std::fmt::Display for Place {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.symbol, self.module.as_str()) {

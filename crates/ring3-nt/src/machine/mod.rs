@@ -63,6 +63,14 @@ pub struct Bugcheck {
     pub irql: u8,
 }
 
+impl Bugcheck {
+    /// The name of its code.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        crate::bugcheck_codes::name(self.code).unwrap_or("unknown code")
+    }
+}
+
 /// Why a machine has stopped for good.
 #[derive(Clone, Hash, Debug, PartialEq, Eq)]
 pub enum Stop {

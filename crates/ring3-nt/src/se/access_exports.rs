@@ -21,7 +21,8 @@ const USED_FOR_ACCESS: u32 = 0x8000_0000;
 /// `PRIVILEGE_SET_ALL_NECESSARY`.
 const ALL_NECESSARY: u32 = 1;
 
-fn mapping(cx: &Machine, at: Gva<GENERIC_MAPPING>) -> Result<Mapping, Fault> {
+/// A GENERIC_MAPPING.
+pub(super) fn mapping(cx: &Machine, at: Gva<GENERIC_MAPPING>) -> Result<Mapping, Fault> {
     Ok([
         cx.memory.get(at, GENERIC_MAPPING::GenericRead)?,
         cx.memory.get(at, GENERIC_MAPPING::GenericWrite)?,
@@ -30,8 +31,11 @@ fn mapping(cx: &Machine, at: Gva<GENERIC_MAPPING>) -> Result<Mapping, Fault> {
     ])
 }
 
-/// The token that counts in a subject context: the client's, else the process's.
-fn effective(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<Token, Fault> {
+/// The token that counts in a subject context: the client's, else the process's, if they are tokens.
+pub(super) fn token_of_subject(
+    cx: &Machine,
+    context: Gva<SECURITY_SUBJECT_CONTEXT>,
+) -> Result<Option<Token>, Fault> {
     let client = cx
         .memory
         .get(context, SECURITY_SUBJECT_CONTEXT::ClientToken)?
@@ -41,7 +45,11 @@ fn effective(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<Tok
         .get(context, SECURITY_SUBJECT_CONTEXT::PrimaryToken)?
         .raw();
     let found = token_object::token_at(cx, client).or_else(|| token_object::token_at(cx, primary));
-    Ok(found.cloned().unwrap_or_else(Token::administrator))
+    Ok(found.cloned())
+}
+
+fn effective(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<Token, Fault> {
+    Ok(token_of_subject(cx, context)?.unwrap_or_else(Token::administrator))
 }
 
 /// A PRIVILEGE_SET of privileges that were used, in pool; 0 for none.

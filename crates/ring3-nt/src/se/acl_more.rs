@@ -4,10 +4,11 @@
 use ring3_macros::exports;
 use ring3_memory::{Fault, Gva};
 
+use super::access_exports::{mapping, token_of_subject};
 use super::acl;
 use super::descriptor::{control, self_relative};
 use super::object_security::{Descriptor, allow, part};
-use super::{token::Token, token_object};
+use super::token::Token;
 use crate::Machine;
 use crate::ex::pool::Kind as Pool;
 use crate::layout::{GENERIC_MAPPING, SECURITY_DESCRIPTOR, SECURITY_SUBJECT_CONTEXT};
@@ -31,15 +32,6 @@ fn give(cx: &mut Machine, bytes: &[u8], pool: u32, out: Gva<u64>) -> Result<NTST
     cx.memory.write_bytes(block, bytes)?;
     cx.memory.write(out, block.raw())?;
     Ok(STATUS_SUCCESS)
-}
-
-fn mapping(cx: &Machine, at: Gva<GENERIC_MAPPING>) -> Result<[u32; 4], Fault> {
-    Ok([
-        cx.memory.get(at, GENERIC_MAPPING::GenericRead)?,
-        cx.memory.get(at, GENERIC_MAPPING::GenericWrite)?,
-        cx.memory.get(at, GENERIC_MAPPING::GenericExecute)?,
-        cx.memory.get(at, GENERIC_MAPPING::GenericAll)?,
-    ])
 }
 
 /// The entries of a parent's list that a new object gets: those for its kind, without the flags of
@@ -147,25 +139,25 @@ fn map_list(list: &mut [u8], mapping: [u32; 4]) {
     }
 }
 
-/// Whose token a subject context names.
-fn subject(cx: &Machine, context: Gva<SECURITY_SUBJECT_CONTEXT>) -> Result<Token, Fault> {
-    let client = cx
-        .memory
-        .get(context, SECURITY_SUBJECT_CONTEXT::ClientToken)?
-        .raw();
-    let primary = cx
-        .memory
-        .get(context, SECURITY_SUBJECT_CONTEXT::PrimaryToken)?
-        .raw();
-    let found = token_object::token_at(cx, client).or_else(|| token_object::token_at(cx, primary));
-    Ok(found.cloned().unwrap_or_else(Token::system))
-}
-
 fn read(cx: &Machine, at: Gva<SECURITY_DESCRIPTOR>) -> Result<Option<Descriptor>, Fault> {
     if at.is_null() {
         return Ok(None);
     }
     Ok(Some(Descriptor::from_bytes(&self_relative(cx, at)?)))
+}
+
+/// The descriptor of a new object from its parent's and an explicit one, the subject context and the generic mapping.
+fn new_descriptor(
+    cx: &Machine,
+    (parent, explicit): (Gva<SECURITY_DESCRIPTOR>, Gva<SECURITY_DESCRIPTOR>),
+    container: bool,
+    (context, generic): (Gva<SECURITY_SUBJECT_CONTEXT>, Gva<GENERIC_MAPPING>),
+) -> Result<Descriptor, Fault> {
+    let (parent, explicit) = (read(cx, parent)?, read(cx, explicit)?);
+    let token = token_of_subject(cx, context)?.unwrap_or_else(Token::system);
+    let mut made = assign(parent.as_ref(), explicit.as_ref(), container, &token);
+    map_list(&mut made.dacl, mapping(cx, generic)?);
+    Ok(made)
 }
 
 /// More routines on lists and descriptors.
@@ -187,17 +179,10 @@ impl MoreLists {
         GenericMapping: Gva<GENERIC_MAPPING>,
         PoolType: u32,
     ) -> Result<NTSTATUS, Fault> {
+        let given = (ParentDescriptor, ExplicitDescriptor);
+        let rights = (SubjectContext, GenericMapping);
         cx.memory.read(NewDescriptor)?;
-        let (parent, explicit) = (read(cx, ParentDescriptor)?, read(cx, ExplicitDescriptor)?);
-        let token = subject(cx, SubjectContext)?;
-        let mut made = assign(
-            parent.as_ref(),
-            explicit.as_ref(),
-            IsDirectoryObject,
-            &token,
-        );
-        let mapping = mapping(cx, GenericMapping)?;
-        map_list(&mut made.dacl, mapping);
+        let made = new_descriptor(cx, given, IsDirectoryObject, rights)?;
         give(cx, &made.to_bytes(), PoolType, NewDescriptor)
     }
 
@@ -218,17 +203,10 @@ impl MoreLists {
         PoolType: u32,
     ) -> Result<NTSTATUS, Fault> {
         let _ = (ObjectType, AutoInheritFlags);
+        let given = (ParentDescriptor, ExplicitDescriptor);
+        let rights = (SubjectContext, GenericMapping);
         cx.memory.read(NewDescriptor)?;
-        let (parent, explicit) = (read(cx, ParentDescriptor)?, read(cx, ExplicitDescriptor)?);
-        let token = subject(cx, SubjectContext)?;
-        let mut made = assign(
-            parent.as_ref(),
-            explicit.as_ref(),
-            IsDirectoryObject,
-            &token,
-        );
-        let mapping = mapping(cx, GenericMapping)?;
-        map_list(&mut made.dacl, mapping);
+        let made = new_descriptor(cx, given, IsDirectoryObject, rights)?;
         give(cx, &made.to_bytes(), PoolType, NewDescriptor)
     }
 

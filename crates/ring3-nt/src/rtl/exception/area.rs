@@ -61,12 +61,6 @@ impl Area {
         self.trap.wrapping_sub(PAD)
     }
 
-    /// The trap frame.
-    #[must_use]
-    pub fn trap_frame(self) -> Gva<KTRAP_FRAME> {
-        Gva::new(self.trap)
-    }
-
     /// The exception record.
     #[must_use]
     pub fn record(self) -> Gva<EXCEPTION_RECORD> {
