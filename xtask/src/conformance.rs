@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use ring3::nt::machine::boot::Config;
-use ring3::report::policy::Policy;
 use ring3::report::{Report, text};
 use ring3::{DriverFile, run};
 use ring3_labs::build::{Built, Options, build_driver_with};
@@ -87,13 +86,7 @@ impl Conformance {
                 println!("{line}");
             }
         }
-        let report = Report {
-            driver: driver.name.clone(),
-            machine: &session.machine,
-            story: &session.story,
-            seed: self.seed,
-            policy: Policy::default(),
-        };
+        let report = Report::new(driver.name.as_str(), &session, self.seed);
         // A part of the groups need not give all findings that the scenario expects of the whole.
         let clean = if self.only.is_empty() {
             report.exit_code() == 0

@@ -6,6 +6,7 @@ mod conformance;
 mod defs;
 mod labs;
 mod mutants;
+mod parallel;
 mod seeded;
 mod soak;
 

@@ -9,7 +9,6 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -18,6 +17,8 @@ use ring3::nt::machine::finding::{Finding, Severity};
 use ring3::{DriverFile, Session, rules, run};
 use ring3_labs::build::{Options, build_driver_with};
 use ring3_labs::toolchain::Toolchain;
+
+use crate::parallel;
 
 /// The page with the table.
 const PAGE: &str = "docs/seeded-bugs.md";
@@ -71,7 +72,8 @@ impl Seeded {
         ensure!(!cases.is_empty(), "no case has such a name");
         let scenario = folder.join("seeded.rhai");
         let mut verdicts = Vec::new();
-        for (case, verdict) in cases.iter().zip(judge_all(&tools, &cases, &scenario)) {
+        let judged = parallel::map(&cases, |case| judge(&tools, case, &scenario));
+        for (case, verdict) in cases.iter().zip(judged) {
             let verdict = verdict
                 .with_context(|| format!("{}: case {}", case.source.display(), case.name))?;
             for (word, lines) in [
@@ -153,31 +155,6 @@ fn cases(folder: &Path) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-/// Judges all cases on all processors of the host; the results are in the order of the cases.
-fn judge_all(tools: &Toolchain, cases: &[Case], scenario: &Path) -> Vec<Result<Verdict>> {
-    let next = AtomicUsize::new(0);
-    let work = || {
-        let mut done = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(case) = cases.get(at) else {
-                return done;
-            };
-            done.push((at, judge(tools, case, scenario)));
-        }
-    };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut all: Vec<(usize, Result<Verdict>)> = std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        running
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_default())
-            .collect()
-    });
-    all.sort_by_key(|(at, _)| *at);
-    all.into_iter().map(|(_, verdict)| verdict).collect()
-}
-
 fn judge(tools: &Toolchain, case: &Case, scenario: &Path) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     for bug in [true, false] {
@@ -245,10 +222,7 @@ fn look_for(case: &Case, session: &Session, processors: usize, verdict: &mut Ver
     let Some(function) = &case.function else {
         return;
     };
-    let here = |finding: &&Finding| {
-        let symbol = finding.place.symbol.as_deref().unwrap_or_default();
-        symbol.split('+').next() == Some(function)
-    };
+    let here = |finding: &&Finding| finding.place.function() == Some(function);
     if !found.iter().any(here) {
         verdict.wrong_place.push(format!(
             "{} in {} and not in {function}",

@@ -6,14 +6,14 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use ring3::lab::run_variant;
 use ring3::nt::machine::boot::Config;
-use ring3_labs::lab;
+use ring3_labs::lab::{self, Lab, Variant};
+
+use crate::parallel;
 
 /// Every variant of every lab under many schedules.
 #[derive(Args)]
@@ -45,45 +45,12 @@ impl Soak {
                 }
             }
         }
-        let next = AtomicUsize::new(0);
-        let wrong = Mutex::new(Vec::new());
-        let work = || {
-            while let Some(&(lab, variant, processors)) =
-                jobs.get(next.fetch_add(1, Ordering::Relaxed))
-            {
-                for seed in 0..self.seeds {
-                    let config = Config {
-                        processors,
-                        seed,
-                        ..Config::default()
-                    };
-                    let differences = match run_variant(lab, variant, &config, 0) {
-                        Ok(ran) => ran.differences,
-                        Err(error) => vec![format!("{error:#}")],
-                    };
-                    if !differences.is_empty() {
-                        let line = format!(
-                            "{}/{}, {processors} processors, seed {seed}: {}",
-                            lab.slug,
-                            variant.name,
-                            differences.join("; ")
-                        );
-                        wrong
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .push(line);
-                    }
-                }
-            }
-        };
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(work);
-            }
-        });
-        let mut wrong = wrong.into_inner().unwrap_or_else(PoisonError::into_inner);
-        wrong.sort();
+        let wrong: Vec<String> = parallel::map(&jobs, |(lab, variant, processors)| {
+            (0..self.seeds)
+                .filter_map(|seed| complaint(lab, variant, *processors, seed))
+                .collect::<Vec<String>>()
+        })
+        .concat();
         for line in &wrong {
             println!("{line}");
         }
@@ -98,4 +65,25 @@ impl Soak {
             ExitCode::FAILURE
         })
     }
+}
+
+/// How a variant came out otherwise than it must, if it did.
+fn complaint(lab: &Lab, variant: &Variant, processors: usize, seed: u64) -> Option<String> {
+    let config = Config {
+        processors,
+        seed,
+        ..Config::default()
+    };
+    let differences = match run_variant(lab, variant, &config, 0) {
+        Ok(ran) => ran.differences,
+        Err(error) => vec![format!("{error:#}")],
+    };
+    (!differences.is_empty()).then(|| {
+        format!(
+            "{}/{}, {processors} processors, seed {seed}: {}",
+            lab.slug,
+            variant.name,
+            differences.join("; ")
+        )
+    })
 }

@@ -7,7 +7,6 @@ use ring3_nt::machine::boot::Config;
 use ring3_nt::machine::finding::stem;
 
 use crate::report::Report;
-use crate::report::policy::Policy;
 use crate::{DriverFile, Session, run};
 
 /// A variant that was run.
@@ -62,13 +61,7 @@ pub fn run_variant(
 /// What a session came to, as labs compare it.
 #[must_use]
 pub fn seen(driver: &str, session: &Session, seed: u64) -> Seen {
-    let report = Report {
-        driver: driver.to_owned(),
-        machine: &session.machine,
-        story: &session.story,
-        seed,
-        policy: Policy::default(),
-    };
+    let report = Report::new(driver, session, seed);
     let outcome = report.outcome();
     let module = |address: u64| module(&session.machine, address);
     Seen {

@@ -6,7 +6,6 @@ mod common;
 
 use ring3::nt::machine::boot::Config;
 use ring3::report::Report;
-use ring3::report::policy::Policy;
 use ring3::{DriverFile, run};
 
 /// There are at least so many assertions: a group that is never reached does not pass unseen.
@@ -39,13 +38,7 @@ fn conforms(processors: usize, seed: u64) {
         .filter(|line| line.starts_with("FAILED"))
         .collect();
     assert!(failed.is_empty(), "{failed:#?}");
-    let report = Report {
-        driver: driver.name.clone(),
-        machine: &session.machine,
-        story: &session.story,
-        seed,
-        policy: Policy::default(),
-    };
+    let report = Report::new(driver.name.as_str(), &session, seed);
     let rules: Vec<&str> = report.unexpected_findings().map(|f| f.rule).collect();
     assert!(rules.is_empty(), "findings: {rules:?}");
     assert_eq!(report.exit_code(), 0, "{:?}", session.story);

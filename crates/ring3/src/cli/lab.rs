@@ -13,7 +13,6 @@ use ring3_nt::machine::boot::Config;
 use serde::Serialize;
 
 use super::style;
-use crate::report::policy::Policy;
 use crate::report::{Report, text};
 use crate::{exit, lab};
 
@@ -208,14 +207,7 @@ impl Run {
                     println!("      {difference}");
                 }
                 if !passed && !self.all {
-                    let (machine, story) = (&ran.session.machine, &ran.session.story);
-                    let report = Report {
-                        driver: ran.driver.clone(),
-                        machine,
-                        story,
-                        seed: self.seed,
-                        policy: Policy::default(),
-                    };
+                    let report = Report::new(ran.driver.as_str(), &ran.session, self.seed);
                     print!("{}", text::render(&report, style));
                 }
             });

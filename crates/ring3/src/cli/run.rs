@@ -103,11 +103,8 @@ impl Run {
         let needs = imports::imports(&driver.image);
         let name = driver.name;
         let report = Report {
-            driver: name,
-            machine: &session.machine,
-            story: &session.story,
-            seed: self.seed,
             policy,
+            ..Report::new(name, &session, self.seed)
         };
         if let Some(path) = &self.sarif {
             let log = serde_json::to_string_pretty(&sarif::log(&report))?;

@@ -4,7 +4,6 @@
 //! the run itself.
 
 use quick_junit::{NonSuccessKind, Report as Suites, TestCase, TestCaseStatus, TestSuite};
-use ring3_nt::bugcheck_codes;
 use ring3_nt::machine::Stop;
 
 use super::Report;
@@ -63,7 +62,7 @@ fn how_it_ended(report: &Report<'_>) -> Option<String> {
     }
     match &report.machine.stop {
         Some(Stop::Bugcheck(b)) if !report.story.expected_bugchecks.contains(&b.code) => {
-            let name = bugcheck_codes::name(b.code).unwrap_or("unknown code");
+            let name = b.name();
             return Some(format!("bugcheck {name} ({:#x}) at {}", b.code, b.place));
         }
         Some(Stop::NotModelled { what, caller, .. }) => {

@@ -10,7 +10,7 @@ use ring3_nt::Machine;
 use ring3_nt::machine::finding::Finding;
 use ring3_nt::machine::{Bugcheck, Stop};
 
-use crate::exit;
+use crate::{Session, exit};
 use policy::Policy;
 
 /// How a run ended, in one word.
@@ -96,6 +96,20 @@ pub struct Report<'a> {
     pub seed: u64,
     /// What counts.
     pub policy: Policy,
+}
+
+impl<'a> Report<'a> {
+    /// The report on a finished session, with nothing accepted.
+    #[must_use]
+    pub fn new(driver: impl Into<String>, session: &'a Session, seed: u64) -> Self {
+        Self {
+            driver: driver.into(),
+            machine: &session.machine,
+            story: &session.story,
+            seed,
+            policy: Policy::default(),
+        }
+    }
 }
 
 impl Report<'_> {

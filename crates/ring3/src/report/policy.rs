@@ -17,7 +17,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use ring3_nt::machine::finding::{Finding, Place, Severity};
+use ring3_nt::machine::finding::{Finding, Severity};
 use serde::Deserialize;
 
 /// From which severity on a finding makes the exit code 1.
@@ -70,7 +70,7 @@ impl Accepted {
             && self
                 .function
                 .as_deref()
-                .is_none_or(|wanted| function(&finding.place) == Some(wanted))
+                .is_none_or(|wanted| finding.place.function() == Some(wanted))
     }
 }
 
@@ -82,12 +82,6 @@ impl std::fmt::Display for Accepted {
             None => Ok(()),
         }
     }
-}
-
-/// The function that a place lies in, without the offset, if symbols say so.
-fn function(place: &Place) -> Option<&str> {
-    let symbol = place.symbol.as_deref()?;
-    Some(symbol.rsplit_once('+').map_or(symbol, |(name, _)| name))
 }
 
 /// What counts.
@@ -160,7 +154,7 @@ pub fn baseline<'a>(findings: impl Iterator<Item = &'a Finding>, reason: &str) -
         let entry = Accepted {
             rule: finding.rule.to_owned(),
             module: finding.place.module.clone(),
-            function: function(&finding.place).map(str::to_owned),
+            function: finding.place.function().map(str::to_owned),
             reason: reason.to_owned(),
         };
         if !entries.contains(&entry) {
@@ -183,6 +177,8 @@ pub fn baseline<'a>(findings: impl Iterator<Item = &'a Finding>, reason: &str) -
 
 #[cfg(test)]
 mod tests {
+    use ring3_nt::machine::finding::Place;
+
     use super::*;
 
     fn finding(rule: &'static str, module: &str, symbol: &str, severity: Severity) -> Finding {

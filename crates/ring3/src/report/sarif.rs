@@ -2,7 +2,6 @@
 //!
 //! Form: "Static Analysis Results Interchange Format (SARIF) Version 2.1.0", OASIS, sections 3.13 to 3.58.
 
-use ring3_nt::bugcheck_codes;
 use ring3_nt::machine::Stop;
 use ring3_nt::machine::finding::{Place, Severity};
 use serde_json::{Map, Value, json};
@@ -92,7 +91,7 @@ fn results(report: &Report<'_>) -> Vec<Value> {
     }
     match &report.machine.stop {
         Some(Stop::Bugcheck(b)) => {
-            let name = bugcheck_codes::name(b.code).unwrap_or("unknown code");
+            let name = b.name();
             let [p1, p2, p3, p4] = b.parameters;
             let text = format!(
                 "bugcheck {name} ({:#x}), parameters {p1:#x} {p2:#x} {p3:#x} {p4:#x}",

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use ring3_nt::bugcheck_codes;
 use ring3_nt::machine::Stop;
 use ring3_nt::machine::finding::{Place, Severity};
 use ring3_nt::ntstatus::NTSTATUS;
@@ -114,7 +113,7 @@ pub fn render(report: &Report<'_>, style: Style) -> String {
     }
     match &report.machine.stop {
         Some(Stop::Bugcheck(b)) => {
-            let name = bugcheck_codes::name(b.code).unwrap_or("unknown code");
+            let name = b.name();
             let [p1, p2, p3, p4] = b.parameters;
             let _ = writeln!(out, "{} {name} ({:#x})", style.red("bugcheck"), b.code);
             let _ = writeln!(out, "  parameters {p1:#x} {p2:#x} {p3:#x} {p4:#x}");
